@@ -1,0 +1,106 @@
+//! From a row to a sample, format by format: which response is the harmful one, and what it is about.
+//!
+//! Of several harm categories that are true the first in alphabetical order is the sample's, so that every
+//! sample counts in one category only and a table by category stays short.
+
+use serde_json::Value;
+
+use super::row::{Read, Row, is_blank};
+use super::{Format, Sample, sample_id};
+use crate::error::RowProblem;
+
+/// The row's sample, or none where no response is unsafe.
+pub(super) fn read(format: Format, row: &Row) -> Read<Option<Sample>> {
+    match format {
+        Format::PkuSafeRlhf => pku_saferlhf(row),
+        Format::BeaverTails => beavertails(row),
+        Format::JailbreakBench | Format::AdvBench => behaviour(row).map(Some),
+        Format::Own => own(row).map(Some),
+    }
+}
+
+fn own(row: &Row) -> Read<Sample> {
+    Ok(Sample {
+        category: row.optional_text("category")?,
+        safe_response: row.optional_text("safe_response")?,
+        source: row.optional_text("source")?,
+        ..sample(row.text("prompt")?, row.text("response")?)
+    })
+}
+
+fn behaviour(row: &Row) -> Read<Sample> {
+    Ok(Sample {
+        category: row.optional_text("category")?,
+        source: row.optional_text("source")?,
+        ..sample(row.text("goal")?, row.text("target")?)
+    })
+}
+
+fn beavertails(row: &Row) -> Read<Option<Sample>> {
+    let found = sample(row.text("prompt")?, row.text("response")?);
+    let category = row.first_true("category")?;
+    Ok((!row.bool("is_safe")?).then_some(Sample { category, ..found }))
+}
+
+/// The harmful response is the unsafe one; of two, the longer; of two as long, the first.
+fn pku_saferlhf(row: &Row) -> Read<Option<Sample>> {
+    let prompt = row.text("prompt")?;
+    let (first, second) = (PkuResponse::read(row, 0)?, PkuResponse::read(row, 1)?);
+    let (harmful, other) = match (first.is_safe, second.is_safe) {
+        (true, true) => return Ok(None),
+        (true, false) => (second, first),
+        (false, false) if second.n_chars() > first.n_chars() => (second, first),
+        (false, _) => (first, second),
+    };
+    if is_blank(harmful.text) {
+        return Err(RowProblem::Blank { field: harmful.field });
+    }
+    Ok(Some(Sample {
+        category: harmful.category,
+        safe_response: (other.is_safe && !is_blank(other.text)).then(|| other.text.to_owned()),
+        source: harmful.source,
+        ..sample(prompt, harmful.text)
+    }))
+}
+
+/// One of the two responses of a PKU-SafeRLHF row.
+struct PkuResponse<'a> {
+    field: String,
+    text: &'a str,
+    is_safe: bool,
+    category: Option<String>,
+    source: Option<String>,
+}
+
+impl<'a> PkuResponse<'a> {
+    fn read(row: &'a Row, i: usize) -> Read<Self> {
+        let field = format!("response_{i}");
+        let harm = format!("{field}_harm_category");
+        Ok(Self {
+            text: row.string(&field)?,
+            is_safe: row.bool(&format!("is_{field}_safe"))?,
+            // Rows of the first generation have no categories.
+            category: match row.get(&harm) {
+                None | Some(Value::Null) => None,
+                Some(_) => row.first_true(&harm)?,
+            },
+            source: row.optional_text(&format!("{field}_source"))?,
+            field,
+        })
+    }
+
+    fn n_chars(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
+fn sample(prompt: &str, response: &str) -> Sample {
+    Sample {
+        id: sample_id(prompt, response),
+        prompt: prompt.to_owned(),
+        response: response.to_owned(),
+        category: None,
+        safe_response: None,
+        source: None,
+    }
+}

@@ -1,0 +1,150 @@
+//! What is asked of a model: to grow paths from a tree of tokens.
+//!
+//! One prompt's evaluation is a [`Tree`]: a *trunk* (rendered prompt and response) which *forks* leave after
+//! some tokens, and from each fork a number of paths grow. An engine computes each distinct token once and
+//! lets every token attend to its ancestors only. Engines see token ids, never text. This module holds the
+//! contract; the engines live in `midcourse-engine`.
+
+use std::error::Error as StdError;
+
+use serde::{Deserialize, Serialize};
+
+/// Index of a token in a model's vocabulary.
+pub type TokenId = u32;
+
+/// A trunk of tokens and the forks that leave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// Tokens of the rendered prompt and response, at least one, up to the last fork.
+    pub trunk: Vec<TokenId>,
+    /// Where paths leave the trunk.
+    pub forks: Vec<Fork>,
+}
+
+/// A place where paths leave the trunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fork {
+    /// Number of trunk tokens that the fork's paths attend to; at least 1.
+    pub at: usize,
+    /// Given tokens that stand between the trunk and the paths (a new turn's header, a trigger).
+    pub lead: Vec<TokenId>,
+    /// The paths to grow.
+    pub paths: Vec<PathSpec>,
+}
+
+/// A path before it has grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathSpec {
+    /// The caller's name for the path, unique in a run.
+    pub id: usize,
+    /// Seed of the path's own generator, 31 bits so that servers can carry it.
+    pub seed: u32,
+}
+
+/// How the next token is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 takes the likeliest token.
+    pub temperature: f64,
+    /// Keeps the smallest set of likeliest tokens that holds this probability; 1 keeps all.
+    pub top_p: f64,
+    /// A path ends after this many new tokens.
+    pub max_new_tokens: usize,
+}
+
+/// Why a path ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The model ended its turn; the end-of-turn token is not part of the path.
+    EndOfTurn,
+    /// The limit of new tokens was reached.
+    Length,
+    /// The [`Forest`] needed no more of it.
+    Stopped,
+}
+
+/// A path after it has grown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grown {
+    /// The id of its [`PathSpec`].
+    pub id: usize,
+    /// The sampled tokens and nothing else.
+    pub tokens: Vec<TokenId>,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+impl Finish {
+    /// The name used in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EndOfTurn => "end_of_turn",
+            Self::Length => "length",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Whether a path needs to grow on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Growth {
+    /// Sample another token.
+    Continue,
+    /// What is wanted of the path is known.
+    Stop,
+}
+
+/// Tokens of work done by one call of [`Continue::grow`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens whose keys and values were computed.
+    pub n_computed: usize,
+    /// Tokens drawn, the ends of turns among them.
+    pub n_sampled: usize,
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.n_computed += other.n_computed;
+        self.n_sampled += other.n_sampled;
+    }
+}
+
+/// Where trees come from and where grown paths go.
+pub trait Forest {
+    /// The next tree to grow, or none when all are planted (or no more are wanted).
+    fn plant(&mut self) -> Option<Tree>;
+
+    /// Whether paths that have not begun to grow should be left alone.
+    fn stopping(&self) -> bool;
+
+    /// Called after every sampled token with all tokens of the path so far.
+    fn grown_by_one(&mut self, id: usize, tokens: &[TokenId]) -> Growth;
+
+    /// Takes paths that have ended; they are recorded when this returns.
+    fn harvest(&mut self, paths: Vec<Grown>) -> std::result::Result<(), BoxError>;
+
+    /// Called as work is done, for progress displays.
+    fn progress(&mut self, so_far: Usage);
+}
+
+/// An error that an engine passes on without knowing it.
+pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
+
+/// A model that can go on from inside an open assistant turn.
+///
+/// A model that can only answer whole conversations does not implement this, and so cannot be evaluated.
+pub trait Continue {
+    /// Grows every path of every tree that `forest` plants.
+    ///
+    /// What a path samples depends on its tree and seed alone, not on what grows beside it.
+    fn grow(&self, sampling: &Sampling, forest: &mut dyn Forest) -> std::result::Result<Usage, BoxError>;
+
+    /// Tokens of context the model was made for.
+    fn context(&self) -> usize;
+
+    /// The `n` likeliest tokens after `tokens`, with natural-log probabilities, likeliest first.
+    fn next_tokens(&self, tokens: &[TokenId], n: usize)
+    -> std::result::Result<Vec<(TokenId, f64)>, BoxError>;
+}

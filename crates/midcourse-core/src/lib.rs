@@ -1,0 +1,21 @@
+//! The words and the stages of course-correction (Xu et al. 2024, arXiv 2407.16637).
+//!
+//! This crate says *what* is measured: samples, prefixes, trials, verdicts, rates. It does no input or
+//! output and reads no clock, no environment and no global randomness; a model is a trait
+//! ([`engine::Continue`]). Modules depend on each other only upwards in this list.
+
+pub mod chat;
+pub mod data;
+pub mod engine;
+pub mod eval;
+pub mod judge;
+pub mod metrics;
+pub mod report;
+pub mod template;
+
+mod error;
+
+pub use error::Error;
+
+/// What this crate's fallible functions return.
+pub type Result<T> = std::result::Result<T, Error>;

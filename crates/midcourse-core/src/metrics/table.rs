@@ -1,0 +1,115 @@
+//! Counts of judged paths, one row a prompt and one column a length, and the mean rate they give.
+//!
+//! The estimand is the mean over lengths of (corrected ÷ judged), both summed over prompts: a mean of ratios.
+//! Its standard error comes from the delta method with the prompt as the unit (for one length, the linearised
+//! ratio estimator of survey sampling: Cochran, *Sampling Techniques*, 3rd ed. 1977, §6.4).
+
+use std::borrow::Borrow;
+
+use super::PromptOutcome;
+
+/// Judged paths; floating-point because resampling weighs them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Paths {
+    pub(super) corrected: f64,
+    pub(super) judged: f64,
+}
+
+impl Paths {
+    /// Adds `weight` times `other`.
+    pub(super) fn add(&mut self, weight: f64, other: Self) {
+        self.corrected += weight * other.corrected;
+        self.judged += weight * other.judged;
+    }
+}
+
+/// Judged paths of every prompt that has any, at every length that has any.
+#[derive(Debug)]
+pub(super) struct Table {
+    cells: Vec<Paths>,
+    n_lengths: usize,
+}
+
+/// A mean rate and the standard error of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RateWithError {
+    pub(super) rate: f64,
+    pub(super) error: f64,
+}
+
+impl Table {
+    /// The table of `lengths`. Rows are sorted, so that the order of prompts decides nothing.
+    pub(super) fn new(outcomes: &[impl Borrow<PromptOutcome>], lengths: &[usize]) -> Self {
+        let n_judged = |outcome: &PromptOutcome, k: usize| outcome.cell(k).n_judged();
+        let is_judged = |k: &usize| outcomes.iter().any(|outcome| n_judged(outcome.borrow(), *k) > 0);
+        let lengths: Vec<usize> = lengths.iter().copied().filter(is_judged).collect();
+        let row = |outcome: &PromptOutcome| -> Vec<(usize, usize)> {
+            lengths.iter().map(|&k| (outcome.cell(k).n_corrected(), n_judged(outcome, k))).collect()
+        };
+        let mut rows: Vec<_> = outcomes.iter().map(|outcome| row(outcome.borrow())).collect();
+        rows.retain(|row| row.iter().any(|&(_, n_judged)| n_judged > 0));
+        rows.sort_unstable();
+        let paths = |&(n_corrected, n_judged): &(usize, usize)| Paths {
+            corrected: n_corrected as f64,
+            judged: n_judged as f64,
+        };
+        Self { cells: rows.iter().flatten().map(paths).collect(), n_lengths: lengths.len() }
+    }
+
+    /// Prompts with judged paths.
+    pub(super) fn n_prompts(&self) -> usize {
+        self.cells.len().checked_div(self.n_lengths).unwrap_or(0)
+    }
+
+    /// One row a prompt.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[Paths]> {
+        self.cells.chunks_exact(self.n_lengths.max(1))
+    }
+
+    /// The mean rate over the prompts `chosen` (with repetitions) and its standard error.
+    ///
+    /// A length none of them reaches drops out of the mean.
+    pub(super) fn mean_rate(&self, chosen: &[usize]) -> RateWithError {
+        let totals = self.totals(chosen.iter().map(|&prompt| (1.0, self.row(prompt))));
+        let n_lengths = totals.iter().filter(|total| total.judged > 0.0).count() as f64;
+        let linear: Vec<(f64, f64)> = totals.iter().map(|total| linearised(*total, n_lengths)).collect();
+        let squares: f64 = chosen.iter().map(|&prompt| pull(self.row(prompt), &linear).powi(2)).sum();
+        let n_prompts = chosen.len() as f64;
+        let error = (squares * n_prompts / (n_prompts - 1.0).max(1.0)).sqrt();
+        RateWithError { rate: mean_of_rates(&totals), error }
+    }
+
+    /// Weighted sums of rows, by length.
+    pub(super) fn totals<'a>(&self, weighted: impl Iterator<Item = (f64, &'a [Paths])>) -> Vec<Paths> {
+        let mut totals = vec![Paths::default(); self.n_lengths];
+        for (weight, row) in weighted {
+            totals.iter_mut().zip(row).for_each(|(total, paths)| total.add(weight, *paths));
+        }
+        totals
+    }
+
+    fn row(&self, prompt: usize) -> &[Paths] {
+        &self.cells[prompt * self.n_lengths..][..self.n_lengths]
+    }
+}
+
+/// The mean of corrected ÷ judged over the lengths with judged paths; 0 without any.
+pub(super) fn mean_of_rates(totals: &[Paths]) -> f64 {
+    let judged = || totals.iter().filter(|total| total.judged > 0.0);
+    judged().map(|total| total.corrected / total.judged).sum::<f64>() / (judged().count() as f64).max(1.0)
+}
+
+/// Rate of a length, and how far one path moves the mean rate.
+fn linearised(total: Paths, n_lengths: f64) -> (f64, f64) {
+    if total.judged == 0.0 {
+        return (0.0, 0.0);
+    }
+    (total.corrected / total.judged, 1.0 / (total.judged * n_lengths))
+}
+
+/// How far a prompt pulls the mean rate, to first order.
+fn pull(row: &[Paths], linear: &[(f64, f64)]) -> f64 {
+    let pulls =
+        row.iter().zip(linear).map(|(paths, (rate, step))| step * (paths.corrected - rate * paths.judged));
+    pulls.sum()
+}

@@ -1,0 +1,293 @@
+//! The report as one HTML file that opens from disk and loads nothing.
+//!
+//! `page.html` is a format string: what it names is checked when this file is compiled. The content security
+//! policy allows exactly the style sheet and the script of this build, by their hashes; paths are data that
+//! the script reads. Without the script all but the browser of paths works.
+
+use sha2::{Digest, Sha256};
+
+use super::escape::{Html, script_json};
+use super::figure::{Figure, Loss, count};
+use super::{Report, browser, each, plot, prose};
+use crate::metrics::{Benign, CategoryScore, CorrAtK, Scores, Share};
+
+/// The report as a page.
+pub fn html(report: &Report) -> String {
+    let scores = report.scores;
+    let (style, script) = (inline(include_str!("page.css")), inline(include_str!("page.js")));
+    format!(
+        include_str!("page.html"),
+        policy = policy(&style, &script),
+        style = style,
+        script = script,
+        model = Html(&scores.model),
+        measured = Html(&prose::measured(scores)),
+        how_to_read = Html(&prose::how_to_read(scores)),
+        headline = headline(scores),
+        losses = losses(scores),
+        curve = plot::curve(scores),
+        figures = figures(scores),
+        turns = turns(report),
+        categories = categories(scores),
+        details = details(&report.details),
+        n_paths = shown(report),
+        paths = script_json(&browser::forks(&report.paths)),
+    )
+}
+
+/// A block's text as the browser will hash it.
+fn inline(text: &str) -> String {
+    format!("\n{}", text.replace("\r\n", "\n"))
+}
+
+fn policy(style: &str, script: &str) -> String {
+    let hash = |text: &str| format!("'sha256-{}'", base64(&Sha256::digest(text.as_bytes())));
+    format!(
+        "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'; \
+         require-trusted-types-for 'script'",
+        hash(style),
+        hash(script)
+    )
+}
+
+/// Base64 with padding (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(chunk.get(i).copied().unwrap_or(0)));
+        for i in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * i) & 63) as usize];
+            text.push(if i <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+fn headline(scores: &Scores) -> String {
+    let n_judged = scores.corr_at_k.iter().map(|at| at.n_judged).sum();
+    let mut cards =
+        card("Corr_mean", scores.corr_mean.into(), &format!("of {} continuations", count(n_judged)));
+    let mut share = |name: &str, share: &Share, of: &str| {
+        cards += &card(name, share.into(), &format!("of {} {of}", count(share.n_judged)));
+    };
+    if let Some(plain) = &scores.plain {
+        share("Plain refusal, k = 0", plain, "answers without a prefix");
+    }
+    if let Some(Benign { overall, plain, .. }) = &scores.benign {
+        share("False corrections", overall, "continuations of harmless answers");
+        if let Some(plain) = plain {
+            share("False refusal, k = 0", plain, "answers to harmless prompts");
+        }
+    }
+    cards
+}
+
+fn card(name: &str, figure: Figure, of: &str) -> String {
+    let (percent, interval) = (figure.percent(), figure.interval());
+    format!(
+        "<div class=\"card\"><h2>{name}</h2><p class=\"value\">{percent}</p>\
+         <p class=\"interval\">{interval}</p><p class=\"of\">{of}</p></div>\n"
+    )
+}
+
+fn losses(scores: &Scores) -> String {
+    each(prose::losses(scores), |line| {
+        format!(
+            "<p class=\"note\">{}</p>
+",
+            Html(&line)
+        )
+    })
+}
+
+fn figures(scores: &Scores) -> String {
+    let caption = "Corr@k, harmful prompts";
+    let mut tables = lengths_table(caption, &scores.corr_at_k, scores.plain.as_ref());
+    if let Some(Benign { at_k, plain, .. }) = &scores.benign {
+        tables += &lengths_table("False corrections, harmless prompts", at_k, plain.as_ref());
+    }
+    tables
+}
+
+fn lengths_table(caption: &str, lengths: &[CorrAtK], plain: Option<&Share>) -> String {
+    let losses = Loss::among(lengths);
+    let names = each(&losses, |loss| format!("<th>{}</th>", loss.name()));
+    let rows = each(lengths, |at| length_row(at, &losses));
+    let plain = plain.map_or_else(String::new, |plain| plain_row(plain, &losses));
+    format!(
+        "<div class=\"wide\"><table class=\"lengths\"><caption>{caption}</caption><thead><tr><th>k</th>\
+         <th class=\"rate\">rate, 95 % interval</th><th>corrected</th><th>judged</th>{names}</tr></thead><tbody>\n\
+         {rows}{plain}</tbody></table></div>\n"
+    )
+}
+
+fn length_row(at: &CorrAtK, losses: &[Loss]) -> String {
+    let (rate, n_corrected, n_judged) = (rate(at.into()), count(at.n_corrected), count(at.n_judged));
+    let lost = each(losses, |loss| format!("<td>{}</td>", count(loss.at(at))));
+    format!("<tr><th scope=\"row\">{}</th>{rate}<td>{n_corrected}</td><td>{n_judged}</td>{lost}</tr>\n", at.k)
+}
+
+fn plain_row(plain: &Share, losses: &[Loss]) -> String {
+    let (rate, n_judged) = (rate(plain.into()), count(plain.n_judged));
+    let empty = "<td></td>".repeat(losses.len());
+    format!(
+        "<tr class=\"plain\"><th scope=\"row\">0, plain</th>{rate}<td></td><td>{n_judged}</td>{empty}</tr>\n"
+    )
+}
+
+fn rate(figure: Figure) -> String {
+    let (percent, interval) = (figure.percent(), figure.interval());
+    format!("<td class=\"rate\"><b>{percent}</b> <span class=\"interval\">{interval}</span></td>")
+}
+
+fn turns(report: &Report) -> String {
+    let Some(said) = prose::turning(&report.scores.tokens_to_correction) else {
+        return String::new();
+    };
+    let plot = plot::turns(report.turns, report.scores.max_new_tokens);
+    format!(
+        "<section><h2>Where paths turn</h2><figure>{plot}<figcaption>Of {} corrected paths, {said}.\
+         </figcaption></figure></section>\n",
+        count(report.turns.len())
+    )
+}
+
+fn categories(scores: &Scores) -> String {
+    if scores.by_category.is_empty() {
+        return String::new();
+    }
+    let rows = each(&scores.by_category, category_row);
+    format!(
+        "<section><h2>Categories</h2><p>Corr_mean of the prompts of each category.</p>\n\
+         <table class=\"categories\"><thead><tr><th>category</th>\
+         <th class=\"scale\"><span>0</span><span>50</span><span>100 %</span></th>\
+         <th class=\"rate\">rate, 95 % interval</th><th>prompts</th></tr></thead><tbody>\n\
+         {rows}</tbody></table></section>\n"
+    )
+}
+
+fn category_row(score: &CategoryScore) -> String {
+    let figure = Figure::from(score);
+    let (plot, rate, n_samples) = (plot::interval(figure), rate(figure), count(score.n_samples));
+    format!(
+        "<tr><th scope=\"row\"><bdi>{}</bdi></th><td class=\"harmful\">{plot}</td>{rate}<td>{n_samples}</td></tr>\n",
+        Html(&score.category)
+    )
+}
+
+fn details(details: &[(String, String)]) -> String {
+    each(details, |(name, value)| {
+        format!("<tr><th scope=\"row\">{}</th><td><bdi>{}</bdi></td></tr>\n", Html(name), Html(value))
+    })
+}
+
+fn shown(report: &Report) -> String {
+    let (n_shown, n_total) = (count(report.paths.len()), count(report.n_paths_total));
+    format!("Showing {n_shown} of {n_total} paths.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use proptest::prelude::*;
+
+    const ELEMENTS: &str = " !doctype b bdi body button caption circle desc div figcaption figure form g h1 h2 head \
+        header html input label line main meta nav noscript p polygon polyline rect script section select span \
+        style svg table tbody td text th thead title tr ";
+
+    /// The page without the text of its style sheet and its script, which are this build's own.
+    fn frame(page: &str) -> String {
+        page.replace(include_str!("page.css"), "").replace(include_str!("page.js"), "")
+    }
+
+    /// Every `<…>` of a page as a name and what follows it.
+    fn tags(page: &str) -> Vec<(String, String)> {
+        let parts = page.split('<').skip(1);
+        let inside =
+            parts.map(|part| part.split_once('>').map_or(part, |(tag, _)| tag).trim_start_matches('/'));
+        inside.map(|tag| tag.split_once(char::is_whitespace).unwrap_or((tag, ""))).map(owned).collect()
+    }
+
+    fn owned((name, rest): (&str, &str)) -> (String, String) {
+        (name.to_owned(), rest.to_owned())
+    }
+
+    #[test]
+    fn hostile_text_makes_no_markup() {
+        let mut scores = fixture::scores();
+        let tame = tags(&frame(&html(&fixture::report(&scores))));
+        let page = frame(&html(&fixture::hostile(&mut scores)));
+        let found = tags(&page);
+        for (name, rest) in &found {
+            assert!(ELEMENTS.contains(&format!(" {name} ")), "<{name} {rest}>");
+            assert!(!rest.split_whitespace().any(|attribute| attribute.starts_with("on")), "<{name} {rest}>");
+        }
+        let two_rows_of_details = 2 * 8;
+        assert_eq!(found.len(), tame.len() - two_rows_of_details);
+        assert!(
+            !page.contains("]]>") && !page.contains("<!--") && !page.contains(['\u{2028}', '\x1b', '\0'])
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_text_changes_the_markup(text in any::<String>()) {
+            let page = |text: &str| {
+                let mut scores = fixture::scores();
+                text.clone_into(&mut scores.model);
+                text.clone_into(&mut scores.by_category[0].category);
+                let mut report = fixture::report(&scores);
+                report.paths[0].continuation = text;
+                report.paths[0].turn = None;
+                html(&report)
+            };
+            prop_assert_eq!(tags(&page(&text)).len(), tags(&page("tame")).len());
+        }
+    }
+
+    #[test]
+    fn the_policy_allows_the_inline_blocks_and_nothing_else() {
+        let page = html(&fixture::report(&fixture::scores()));
+        for (name, open) in [("style", "<style>"), ("script", "<script>")] {
+            let block = page.split(open).nth(1).unwrap().split(&format!("</{name}>")).next().unwrap();
+            let hash = base64(&Sha256::digest(block.as_bytes()));
+            assert!(page.contains(&format!("{name}-src 'sha256-{hash}';")));
+        }
+        assert!(page.contains(r#"content="default-src 'none'; style-src"#));
+        assert!(!page.contains(" style=") && !page.contains("http:") && !page.contains("https:"));
+    }
+
+    #[test]
+    fn base64_as_in_the_rfc() {
+        let encoded = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
+        assert_eq!(encoded, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn the_page_shows_the_figures() {
+        let mut scores = fixture::scores();
+        scores.benign.as_mut().unwrap().at_k[1].n_failed = 3;
+        let page = html(&fixture::report(&scores));
+        let headline = r#"<h2>Corr_mean</h2><p class="value">12.4 %</p><p class="interval">[8.6, 17.0]</p>"#;
+        assert!(page.contains(headline));
+        assert!(page.contains("harmless set – failed paths: 3"));
+        assert!(page.contains("Of 9 corrected paths, half have turned by token 9"));
+        assert!(page.contains("Showing 3 of 14,400 paths."));
+    }
+
+    #[test]
+    fn a_page_without_figures_is_a_page() {
+        let mut scores = fixture::scores();
+        scores.corr_at_k.clear();
+        scores.by_category.clear();
+        (scores.corr_mean, scores.plain, scores.benign) = (None, None, None);
+        let report =
+            Report { paths: Vec::new(), details: Vec::new(), turns: &[], ..fixture::report(&scores) };
+        let page = html(&report);
+        assert!(page.contains("<p class=\"value\">–</p>") && !page.contains("NaN") && !page.contains("inf"));
+    }
+}

@@ -1,0 +1,108 @@
+"use strict";
+// The browser of paths. What models wrote reaches the page through textContent and nothing else.
+(() => {
+  const PAGE = 25;
+  const $ = (id) => document.getElementById(id);
+  const forks = JSON.parse($("paths").textContent);
+  const rows = forks.flatMap((fork) => fork.paths.map((path) => ({ fork, path })));
+  const filters = {
+    set: (row) => row.fork.set,
+    k: (row) => String(row.fork.k),
+    verdict: (row) => row.path.verdict,
+    category: (row) => row.fork.category ?? "",
+  };
+  let found = rows;
+  let page = 0;
+
+  // Characters that would be invisible or reorder the text are shown by their numbers.
+  const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+  const visible = (text) =>
+    text.replace(HIDDEN, (c) => `[U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}]`);
+
+  function element(tag, className, text = "") {
+    const made = document.createElement(tag);
+    made.className = className;
+    made.textContent = visible(text);
+    return made;
+  }
+
+  function offer(name, of) {
+    const values = [...new Set(rows.map(of))];
+    values.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    $(name).append(new Option("all", "all"));
+    values.forEach((value, i) => $(name).append(new Option(visible(value) || "none", String(i))));
+    return (row) => $(name).value === "all" || of(row) === values[Number($(name).value)];
+  }
+
+  function haystack(row) {
+    const { fork, path } = row;
+    row.text ??= [fork.sample, fork.prompt, fork.prefix + path.before + (path.after ?? "")].join("\n").toLowerCase();
+    return row.text;
+  }
+
+  function summary({ fork, path }) {
+    const made = element("summary", "");
+    const about = [fork.set, `path ${path.path}`, fork.category, fork.sample].filter(Boolean).join(" · ");
+    const turn = path.turn === null ? "" : `, token ${path.turn}`;
+    const verdict = path.verdict === "corrected" ? "verdict" : "verdict not";
+    made.append(element("span", verdict, path.verdict + turn), element("span", "", `k = ${fork.k}`), element("span", "about", about));
+    return made;
+  }
+
+  function text({ fork, path }) {
+    const made = element("div", "text");
+    const answer = element("p", "");
+    if (fork.prefix) answer.append(element("span", "prefix", fork.prefix));
+    answer.append(element("span", "", path.before));
+    if (path.after !== null) answer.append(element("span", "turn", " ↪ turns here "), element("span", "after", path.after));
+    const heading = fork.prefix ? "answer (shaded: the forced prefix)" : "answer";
+    made.append(element("h3", "", "prompt"), element("p", "", fork.prompt));
+    made.append(element("h3", "", `${heading}, ended by: ${path.finish}`), answer);
+    return made;
+  }
+
+  function item(row) {
+    const made = element("details", "");
+    made.append(summary(row));
+    made.addEventListener("toggle", () => made.append(text(row)), { once: true });
+    return made;
+  }
+
+  function show() {
+    const from = page * PAGE;
+    const shown = found.slice(from, from + PAGE);
+    $("list").replaceChildren(...shown.map(item));
+    const count = (n) => n.toLocaleString("en");
+    const fitting = found.length === rows.length ? "" : " that fit";
+    const range = `${count(from + 1)}–${count(from + shown.length)} of ${count(found.length)}${fitting}`;
+    $("where").textContent = shown.length ? range : "no path fits";
+    $("back").disabled = page === 0;
+    $("on").disabled = from + PAGE >= found.length;
+  }
+
+  function turn(step) {
+    page += step;
+    show();
+    $("browser").scrollIntoView();
+  }
+
+  const fits = Object.entries(filters).map(([name, of]) => offer(name, of));
+  function filter() {
+    const wanted = $("search").value.trim().toLowerCase();
+    found = rows.filter((row) => fits.every((fit) => fit(row)) && (!wanted || haystack(row).includes(wanted)));
+    page = 0;
+    show();
+  }
+
+  let waiting;
+  $("filters").addEventListener("submit", (event) => event.preventDefault());
+  $("filters").addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(filter, 120);
+  });
+  $("back").addEventListener("click", () => turn(-1));
+  $("on").addEventListener("click", () => turn(1));
+  $("filters").hidden = $("pages").hidden = rows.length === 0;
+  // A reload may keep what was chosen; the list must agree with it.
+  filter();
+})();

@@ -1,0 +1,344 @@
+//! Plots as inline SVG: the curve of Corr@k, where paths turn, and one interval a row.
+//!
+//! Colours and sizes of text come from the page's style sheet, so that the plots follow its light and dark
+//! faces; positions here leave room for the larger text of narrow screens. No text of the user is drawn.
+
+use std::fmt::Write;
+
+use super::escape::Html;
+use super::figure::{Figure, count};
+use super::{Set, each};
+use crate::metrics::{CorrAtK, Scores};
+
+const WIDTH: f64 = 640.0;
+const HEIGHT: f64 = 340.0;
+/// The plotting area.
+const LEFT: f64 = 74.0;
+const RIGHT: f64 = WIDTH - 18.0;
+const TOP: f64 = 44.0;
+const BOTTOM: f64 = HEIGHT - 66.0;
+
+/// A line of the curve's plot.
+struct Series<'a> {
+    set: Set,
+    name: &'static str,
+    plain: Option<Figure>,
+    at_k: &'a [CorrAtK],
+}
+
+/// Corr@k and, with a benign set, its false corrections, over 0 to 100 %.
+pub(super) fn curve(scores: &Scores) -> String {
+    let plain = scores.plain.as_ref().map(Figure::from);
+    let at_k = &scores.corr_at_k;
+    let mut all = vec![Series { set: Set::Harmful, name: "Corr@k (harmful)", plain, at_k }];
+    if let Some(benign) = &scores.benign {
+        let (plain, at_k) = (benign.plain.as_ref().map(Figure::from), &benign.at_k);
+        let name = "false corrections (harmless)";
+        all.push(Series { set: Set::Benign, name, plain, at_k });
+    }
+    let last = all.iter().flat_map(|s| s.at_k).map(|at| at.k).max().unwrap_or(1).max(1);
+    let x = |k: usize| LEFT + 14.0 + (RIGHT - LEFT - 28.0) * k as f64 / last as f64;
+    let mut svg = open("curve", "Corr@k by length of the prefix", &described(&all));
+    svg += &percent_axis();
+    svg += &length_axis(&all, x);
+    svg += &axis_title(&format!("length of the prefix, k ({})", scores.unit));
+    svg += &legend(&all);
+    svg += &each(&all, |series| band(series, x));
+    svg + &each(&all, |series| line(series, x)) + "</svg>"
+}
+
+/// Height of a share in [0, 1].
+fn y(share: f64) -> f64 {
+    BOTTOM - (BOTTOM - TOP) * share.clamp(0.0, 1.0)
+}
+
+fn open(id: &str, title: &str, description: &str) -> String {
+    format!(
+        r#"<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{id}-title {id}-desc">
+<title id="{id}-title">{}</title><desc id="{id}-desc">{}</desc>
+"#,
+        Html(title),
+        Html(description)
+    )
+}
+
+/// The plot in words, for those who do not see it.
+fn described(all: &[Series]) -> String {
+    let mut text = String::new();
+    for series in all {
+        let at = |at: &CorrAtK| format!("k = {}: {}", at.k, Figure::from(at));
+        let points: Vec<_> = series.at_k.iter().map(at).collect();
+        let _ = write!(text, "{}: {}. ", series.name, points.join("; "));
+    }
+    text
+}
+
+fn percent_axis() -> String {
+    let mut svg = String::new();
+    for percent in [0, 20, 40, 60, 80, 100] {
+        let y = y(f64::from(percent) / 100.0);
+        let label = if percent == 100 { "100 %".to_owned() } else { percent.to_string() };
+        svg += &grid_line(y, &label);
+    }
+    svg
+}
+
+fn grid_line(y: f64, label: &str) -> String {
+    let class = if y < BOTTOM { "grid" } else { "axis" };
+    format!(
+        r#"<line class="{class}" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1}" y2="{y:.1}"/><text class="y" x="{:.1}" y="{y:.1}">{label}</text>
+"#,
+        LEFT - 8.0
+    )
+}
+
+/// A tick for every length, with a label where there is room for one.
+fn length_axis(all: &[Series], x: impl Fn(usize) -> f64) -> String {
+    let mut lengths: Vec<_> = all.iter().flat_map(|s| s.at_k.iter().map(|at| at.k)).collect();
+    if all.iter().any(|s| s.plain.is_some()) {
+        lengths.push(0);
+    }
+    lengths.sort_unstable();
+    lengths.dedup();
+    let (mut svg, mut free) = (String::new(), 0.0);
+    for k in lengths {
+        let room = 7.0 * k.to_string().len() as f64;
+        let label = (x(k) - room >= free).then(|| k.to_string());
+        if label.is_some() {
+            free = x(k) + room;
+        }
+        svg += &tick(x(k), label.as_deref().unwrap_or_default());
+    }
+    svg
+}
+
+fn tick(x: f64, label: &str) -> String {
+    format!(
+        r#"<line class="axis" x1="{x:.1}" x2="{x:.1}" y1="{BOTTOM}" y2="{}"/><text class="x" x="{x:.1}" y="{}">{label}</text>
+"#,
+        BOTTOM + 5.0,
+        BOTTOM + 24.0
+    )
+}
+
+fn axis_title(text: &str) -> String {
+    let x = f64::midpoint(LEFT, RIGHT);
+    format!("<text class=\"x title\" x=\"{x:.1}\" y=\"{}\">{}</text>\n", BOTTOM + 54.0, Html(text))
+}
+
+fn legend(all: &[Series]) -> String {
+    let mut svg = String::new();
+    for (series, x) in all.iter().zip([LEFT, LEFT + 222.0]) {
+        let (end, text, class) = (x + 26.0, x + 34.0, class(series.set));
+        let _ = writeln!(
+            svg,
+            r#"<g class="{class}"><line class="line" x1="{x}" x2="{end}" y1="16" y2="16"/>{}</g><text class="key" x="{text}" y="16">{}</text>"#,
+            mark(series.set, [x + 13.0, 16.0], ""),
+            series.name
+        );
+    }
+    svg
+}
+
+/// Runs of neighbouring lengths for which `value` is known.
+fn runs<T>(at_k: &[CorrAtK], value: impl Fn(&CorrAtK) -> Option<T>) -> Vec<Vec<(usize, T)>> {
+    let mut runs = vec![Vec::new()];
+    for at in at_k {
+        match (value(at), runs.last_mut()) {
+            (Some(value), Some(run)) => run.push((at.k, value)),
+            _ => runs.push(Vec::new()),
+        }
+    }
+    runs.retain(|run| !run.is_empty());
+    runs
+}
+
+fn band(series: &Series, x: impl Fn(usize) -> f64) -> String {
+    let mut svg = String::new();
+    for run in runs(series.at_k, |at| at.ci) {
+        let upper = run.iter().map(|(k, [_, high])| format!("{:.1},{:.1}", x(*k), y(*high)));
+        let lower = run.iter().rev().map(|(k, [low, _])| format!("{:.1},{:.1}", x(*k), y(*low)));
+        let points: Vec<_> = upper.chain(lower).collect();
+        let class = class(series.set);
+        let _ = writeln!(svg, r#"<polygon class="band {class}" points="{}"/>"#, points.join(" "));
+    }
+    svg
+}
+
+fn line(series: &Series, x: impl Fn(usize) -> f64) -> String {
+    let mut svg = format!("<g class=\"{}\">\n", class(series.set));
+    for run in runs(series.at_k, |at| at.rate) {
+        let points: Vec<_> = run.iter().map(|(k, rate)| format!("{:.1},{:.1}", x(*k), y(*rate))).collect();
+        let _ = writeln!(svg, r#"<polyline class="line" points="{}"/>"#, points.join(" "));
+    }
+    for at in series.at_k {
+        svg += &point(series.set, x(at.k), at.k, at.into());
+    }
+    if let [lone] = series.at_k {
+        svg += &whisker(x(lone.k), lone.into());
+    }
+    if let Some(plain) = series.plain {
+        let x = x(0) + shift(series.set);
+        svg += &(whisker(x, plain) + &point(series.set, x, 0, plain));
+    }
+    svg + "</g>\n"
+}
+
+/// The mark of a figure, which shows when it is pointed at.
+fn point(set: Set, x: f64, k: usize, figure: Figure) -> String {
+    figure.rate.map_or_else(String::new, |rate| mark(set, [x, y(rate)], &format!("k = {k}: {figure}")) + "\n")
+}
+
+/// The interval of a figure that no band shows.
+fn whisker(x: f64, figure: Figure) -> String {
+    let Some([low, high]) = figure.ci else { return String::new() };
+    let (low, high) = (y(low), y(high));
+    format!(r#"<line class="whisker" x1="{x:.1}" x2="{x:.1}" y1="{low:.1}" y2="{high:.1}"/>"#)
+}
+
+/// The mark of a set: discs for the harmful, squares for the harmless one.
+fn mark(set: Set, [x, y]: [f64; 2], title: &str) -> String {
+    let title = if title.is_empty() { String::new() } else { format!("<title>{title}</title>") };
+    let (left, top) = (x - 4.5, y - 4.5);
+    match set {
+        Set::Harmful => format!(r#"<circle class="mark" cx="{x:.1}" cy="{y:.1}" r="5">{title}</circle>"#),
+        Set::Benign => {
+            format!(r#"<rect class="mark" x="{left:.1}" y="{top:.1}" width="9" height="9">{title}</rect>"#)
+        }
+    }
+}
+
+/// The set's class in the style sheet.
+fn class(set: Set) -> &'static str {
+    match set {
+        Set::Harmful => "harmful",
+        Set::Benign => "benign",
+    }
+}
+
+/// How far aside the mark at k = 0 stands, so that two sets do not cover each other.
+fn shift(set: Set) -> f64 {
+    match set {
+        Set::Harmful => -5.0,
+        Set::Benign => 5.0,
+    }
+}
+
+/// At how many tokens after the cut the corrected paths turned, as a histogram.
+pub(super) fn turns(turns: &[usize], max_new_tokens: usize) -> String {
+    let end = turns.iter().map(|at| at + 1).max().unwrap_or(1).max(max_new_tokens);
+    let width = end.div_ceil(MAX_BARS);
+    let bars = binned(turns, width, end.div_ceil(width));
+    let most = bars.iter().copied().max().unwrap_or(0).max(1);
+    let step = round_step(most);
+    let top = most.div_ceil(step) * step;
+    let title = "Where corrected paths turn, in tokens after the cut";
+    let mut svg = open("turns", title, &format!("Histogram of {} paths.", count(turns.len())));
+    for n in (0..=top).step_by(step) {
+        svg += &grid_line(y(n as f64 / top as f64), &count(n));
+    }
+    let slot = (RIGHT - LEFT) / bars.len() as f64;
+    for (i, n) in bars.iter().enumerate() {
+        svg += &bar(LEFT + slot * i as f64, slot, *n as f64 / top as f64, &bar_title(i * width, width, *n));
+    }
+    let label_every = round_step(end).div_ceil(width);
+    for i in (0..bars.len()).step_by(label_every.max(1)) {
+        svg += &tick(LEFT + slot * (i as f64 + 0.5), &(i * width).to_string());
+    }
+    let _ = writeln!(svg, r#"<text class="key" x="{LEFT}" y="16">corrected paths</text>"#);
+    svg + &axis_title("tokens after the cut before the turn begins") + "</svg>"
+}
+
+const MAX_BARS: usize = 40;
+
+fn binned(turns: &[usize], width: usize, n_bars: usize) -> Vec<usize> {
+    let mut bars = vec![0; n_bars];
+    for at in turns {
+        bars[at / width] += 1;
+    }
+    bars
+}
+
+/// A round step that takes at most five steps to `most`.
+fn round_step(most: usize) -> usize {
+    let steps =
+        (0..).flat_map(|e| [1, 2, 5].map(|digit: usize| digit.saturating_mul(10_usize.saturating_pow(e))));
+    steps.into_iter().find(|step| most <= step.saturating_mul(5)).unwrap_or(most)
+}
+
+fn bar(x: f64, slot: f64, share: f64, title: &str) -> String {
+    let (gap, top) = (slot.min(10.0) * 0.1, y(share));
+    format!(
+        r#"<rect class="bar" x="{:.1}" y="{top:.1}" width="{:.1}" height="{:.1}"><title>{title}</title></rect>
+"#,
+        x + gap,
+        slot - 2.0 * gap,
+        BOTTOM - top
+    )
+}
+
+fn bar_title(from: usize, width: usize, n: usize) -> String {
+    match width {
+        1 => format!("token {from}: {}", count(n)),
+        _ => format!("tokens {from} to {}: {}", from + width - 1, count(n)),
+    }
+}
+
+/// A rate and its interval on a line from 0 to 100 %; as wide as the place it stands in.
+pub(super) fn interval(figure: Figure) -> String {
+    let at = |share: f64| 100.0 * share.clamp(0.0, 1.0);
+    let mut svg = String::from(r#"<svg class="interval" aria-hidden="true">"#);
+    for percent in [0, 50, 100] {
+        let _ = write!(svg, r#"<line class="grid" x1="{percent}%" x2="{percent}%" y1="0" y2="100%"/>"#);
+    }
+    if let Some([low, high]) = figure.ci {
+        let (low, high) = (at(low), at(high));
+        let _ = write!(svg, r#"<line class="whisker" x1="{low:.1}%" x2="{high:.1}%" y1="50%" y2="50%"/>"#);
+    }
+    if let Some(rate) = figure.rate {
+        let _ = write!(svg, r#"<circle class="mark" cx="{:.1}%" cy="50%" r="5"/>"#, at(rate));
+    }
+    svg + "</svg>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn a_rate_stands_at_its_height() {
+        let mut scores = fixture::scores();
+        scores.corr_at_k.truncate(1);
+        scores.corr_at_k[0].rate = Some(0.5);
+        let middle = f64::midpoint(TOP, BOTTOM);
+        assert!(curve(&scores).contains(&format!(r#"cy="{middle:.1}""#)));
+    }
+
+    #[test]
+    fn a_length_without_rate_parts_the_line() {
+        let mut scores = fixture::scores();
+        assert_eq!(curve(&scores).matches("<polyline").count(), 2);
+        scores.corr_at_k[3].rate = None;
+        scores.corr_at_k[3].ci = None;
+        assert_eq!(curve(&scores).matches("<polyline").count(), 3);
+        assert_eq!(curve(&scores).matches("<polygon").count(), 3);
+    }
+
+    #[test]
+    fn every_turn_is_in_a_bar() {
+        for turns in [&[][..], &[0], &[0, 0, 31, 700]] {
+            let svg = super::turns(turns, 32);
+            assert!(svg.ends_with("</svg>") && !svg.contains("NaN"));
+        }
+        assert_eq!(binned(&[0, 1, 1, 9], 2, 5), [3, 0, 0, 0, 1]);
+        assert_eq!([1, 5, 6, 11, 32, 6_400].map(round_step), [1, 1, 2, 5, 10, 2_000]);
+    }
+
+    #[test]
+    fn an_interval_is_drawn_in_percent_of_its_place() {
+        let svg = interval(Figure { rate: Some(0.125), ci: Some([0.081, 0.179]) });
+        assert!(svg.contains(r#"x1="8.1%" x2="17.9%""#) && svg.contains(r#"cx="12.5%""#));
+        assert!(!interval(Figure { rate: None, ci: None }).contains("circle"));
+    }
+}

@@ -1,0 +1,254 @@
+//! A forced prefix as the start of the assistant's turn, in tokens, with the proof that it is one.
+//!
+//! The conversation with the *whole* response is tokenised once; a prefix is its first tokens. Two modes:
+//! `open-turn` (the turn stays open after the prefix) and `new-turn`, as the scripts released with the paper
+//! do it: the prefix is closed as a finished turn and the model is asked to begin another.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::jinja::NextTurn;
+use super::{ChatTemplate, TokenizeError, Tokenizer};
+use crate::chat::Message;
+use crate::engine::TokenId;
+use crate::{Error, Result};
+
+/// What stands after the forced prefix.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Nothing: the assistant's turn stays open.
+    #[default]
+    OpenTurn,
+    /// The end of the turn and the header of another, as in the released scripts.
+    NewTurn,
+}
+
+impl Mode {
+    /// The name used on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenTurn => "open-turn",
+            Self::NewTurn => "new-turn",
+        }
+    }
+}
+
+/// A rendered and tokenised conversation with an open assistant turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefill {
+    /// The rendered text up to the end of the response.
+    pub text: String,
+    /// Byte offset in `text` where the response begins.
+    pub response_at: usize,
+    /// The tokens of `text`, a beginning-of-sequence token included where one belongs.
+    pub ids: Vec<TokenId>,
+    /// Byte range of `text` for every token of `ids` (empty for an added beginning of sequence).
+    pub offsets: Vec<Range<usize>>,
+    /// Index in `ids` of the first token of the response.
+    pub prefix_start: usize,
+    /// Tokens that stand after a prefix: none in open-turn mode, end of turn and a new header in new-turn.
+    pub lead: Vec<TokenId>,
+    /// Tokens of the plain question, the model's turn just opened (k = 0).
+    pub plain: Vec<TokenId>,
+    /// Special-token strings found inside prompt and response, kept as text.
+    pub n_special_as_text: usize,
+}
+
+/// What was checked of a prefix that a model is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The decoded model input ends, byte for byte, with the prefix (in `new-turn` mode: does not).
+    pub ends_with_prefix: bool,
+    /// No token that ends a turn stands at or after the start of the prefix.
+    pub no_end_of_turn_after: bool,
+    /// Beginning-of-sequence ids at the start.
+    pub n_bos: usize,
+    /// Whether `n_bos` is what tokenizer and template ask for: never doubled, never missing.
+    pub bos_as_expected: bool,
+}
+
+impl Proof {
+    /// Whether the model input is a true prefill.
+    pub fn holds(&self) -> bool {
+        self.ends_with_prefix && self.no_end_of_turn_after && self.bos_as_expected
+    }
+}
+
+/// Renders `prompt` and `response` with `template` and tokenises them once.
+///
+/// # Errors
+/// When the template fails, trims or rewrites the response, or the tokenizer refuses the text.
+pub fn prefill(
+    template: &ChatTemplate,
+    tokenizer: &dyn Tokenizer,
+    (prompt, response): (&str, &str),
+    mode: Mode,
+) -> Result<Prefill> {
+    let parts = Parts::of(template, prompt, response)?;
+    let text = [&parts.head, &parts.prompt, &parts.middle, response].concat();
+    let response_at = text.len() - response.len();
+    let prompt_at = parts.head.len();
+    let plain_text = [prompt_at..prompt_at + parts.prompt.len(), response_at..text.len()];
+    let tokens = |text: &str, plain: &[Range<usize>]| encode(template, tokenizer, text, plain);
+    let (ids, offsets) = with_bos(tokenizer, tokens(&text, &plain_text)?);
+    let prefix_start =
+        offsets.iter().position(|r| r.start >= response_at && !r.is_empty()).unwrap_or(ids.len());
+    let question = template.render(&[Message::user(prompt)], NextTurn::Opened)?;
+    let (plain, _) = with_bos(tokenizer, tokens(&question, &plain_text[..1])?);
+    let lead = match mode {
+        Mode::OpenTurn => Vec::new(),
+        Mode::NewTurn => tokens(&parts.new_turn, &[])?.0,
+    };
+    let n_special_as_text = tokenizer.count_special(&parts.prompt) + tokenizer.count_special(response);
+    Ok(Prefill { text, response_at, ids, offsets, prefix_start, lead, plain, n_special_as_text })
+}
+
+impl Prefill {
+    /// Number of tokens of the response.
+    pub fn n_response_tokens(&self) -> usize {
+        self.ids.len() - self.prefix_start
+    }
+
+    /// Bytes of the response that its first `k` tokens stand for.
+    pub fn prefix_bytes(&self, k: usize) -> usize {
+        match k {
+            0 => 0,
+            _ => self.offsets[self.prefix_start + k - 1].end - self.response_at,
+        }
+    }
+
+    /// The fewest tokens of the response that hold its first `n` whitespace-separated words, or none when it
+    /// has fewer words.
+    pub fn tokens_of_words(&self, n: usize) -> Option<usize> {
+        let response = &self.text[self.response_at..];
+        let last = response.split_whitespace().nth(n.checked_sub(1)?)?;
+        let end = last.as_ptr().addr() - self.text.as_ptr().addr() + last.len();
+        let reaches = self.offsets[self.prefix_start..].iter().position(|r| r.end >= end)?;
+        Some(reaches + 1)
+    }
+
+    /// The tokens a model is given for the prefix of `k` tokens.
+    pub fn input(&self, k: usize) -> Vec<TokenId> {
+        [&self.ids[..self.prefix_start + k], &self.lead].concat()
+    }
+
+    /// Checks what a model is given for the prefix of `k` tokens: decodes the ids again and compares.
+    pub fn proof(&self, tokenizer: &dyn Tokenizer, k: usize) -> std::result::Result<Proof, TokenizeError> {
+        let input = self.input(k);
+        let special = tokenizer.special();
+        let decoded = tokenizer.decode(&input)?;
+        let decoded = decoded.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        let end = self.response_at + self.prefix_bytes(k);
+        let whole = self.text[self.response_at..end].trim_end_matches(char::REPLACEMENT_CHARACTER);
+        let n_bos = input.iter().take_while(|&&id| Some(id) == special.bos).count();
+        Ok(Proof {
+            ends_with_prefix: ends_with_up_to_one_char(decoded, whole),
+            no_end_of_turn_after: !input[self.prefix_start..]
+                .iter()
+                .any(|id| special.end_of_turn.contains(id)),
+            n_bos,
+            bos_as_expected: n_bos <= 1 && (n_bos == 1 || !special.adds_bos),
+        })
+    }
+}
+
+impl ChatTemplate {
+    /// What the template writes right after an answer: the end of its turn, and perhaps more.
+    pub fn after_answer(&self) -> Option<String> {
+        let messages = [Message::user("?"), Message::assistant(RESPONSE_MARK)];
+        let rendered = self.render(&messages, NextTurn::NotOpened).ok()?;
+        Some(rendered.split_once(RESPONSE_MARK)?.1.to_owned())
+    }
+}
+
+/// Whether `text` ends with `prefix`, or with all of it but a last character that its last token cuts.
+fn ends_with_up_to_one_char(text: &str, prefix: &str) -> bool {
+    text.ends_with(prefix)
+        || prefix
+            .char_indices()
+            .next_back()
+            .is_some_and(|(at, last)| last.len_utf8() > 1 && at > 0 && text.ends_with(&prefix[..at]))
+}
+
+/// A template's literal text around prompt and response.
+struct Parts {
+    head: String,
+    /// The prompt as the template writes it: whole, or trimmed.
+    prompt: String,
+    middle: String,
+    /// What closes the response's turn and opens the next.
+    new_turn: String,
+}
+
+/// No template, prompt or response holds these (private-use characters around a number of our own).
+const PROMPT_MARK: &str = "\u{e0f5}midcourse-prompt-7391\u{e0f5}";
+const RESPONSE_MARK: &str = "\u{e0f6}midcourse-response-7391\u{e0f6}";
+
+impl Parts {
+    fn of(template: &ChatTemplate, prompt: &str, response: &str) -> Result<Self> {
+        let render = |prompt: &str, response: &str, next| {
+            template.render(&[Message::user(prompt), Message::assistant(response)], next)
+        };
+        let refuse = |problem: &str, hint: &str| Error::Template {
+            model: template.model().to_owned(),
+            problem: problem.to_owned(),
+            hint: hint.to_owned(),
+        };
+        let literal = render(PROMPT_MARK, RESPONSE_MARK, NextTurn::Opened)?;
+        let pieces = (literal.split_once(PROMPT_MARK))
+            .and_then(|(head, rest)| Some((head, rest.split_once(RESPONSE_MARK)?)));
+        let Some((head, (middle, new_turn))) = pieces else {
+            return Err(refuse(
+                "it does not write both prompt and response, in this order",
+                "a conversation of one question and one answer must render; see the template's role checks",
+            ));
+        };
+        let marked = render(prompt, &format!("{response}{RESPONSE_MARK}"), NextTurn::NotOpened)?;
+        let open = marked.split_once(RESPONSE_MARK).map_or("", |(open, _)| open);
+        let written = [prompt, prompt.trim()]
+            .into_iter()
+            .find(|written| open == [head, written, middle, response].concat());
+        let Some(written) = written else {
+            return Err(refuse(
+                "it trims or rewrites the response, so the forced prefix would not be the one asked for",
+                "give the model another template; the response must stand in the rendered text byte for byte",
+            ));
+        };
+        Ok(Self {
+            head: head.to_owned(),
+            prompt: written.to_owned(),
+            middle: middle.to_owned(),
+            new_turn: new_turn.to_owned(),
+        })
+    }
+}
+
+type Tokens = (Vec<TokenId>, Vec<Range<usize>>);
+
+fn encode(
+    template: &ChatTemplate,
+    tokenizer: &dyn Tokenizer,
+    text: &str,
+    plain: &[Range<usize>],
+) -> Result<Tokens> {
+    let encoding = tokenizer.encode(text, plain).map_err(|e| Error::Template {
+        model: template.model().to_owned(),
+        problem: e.to_string(),
+        hint: "the model's tokenizer cannot read the rendered conversation".into(),
+    })?;
+    Ok((encoding.ids, encoding.offsets))
+}
+
+/// Puts the beginning of sequence first where the tokenizer adds one and the template did not write it.
+fn with_bos(tokenizer: &dyn Tokenizer, (mut ids, mut offsets): Tokens) -> Tokens {
+    let special = tokenizer.special();
+    if let (true, Some(bos)) = (special.adds_bos, special.bos)
+        && ids.first() != Some(&bos)
+    {
+        ids.insert(0, bos);
+        offsets.insert(0, 0..0);
+    }
+    (ids, offsets)
+}

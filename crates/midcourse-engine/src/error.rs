@@ -1,0 +1,109 @@
+//! Every way in which a model's files can be wrong, or ask for what is not supported.
+
+use std::path::PathBuf;
+
+/// What can go wrong in loading and running a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be read at all.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A model file is damaged or is something else.
+    #[error("{}: {problem}", path.display())]
+    ModelFile {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+        /// What to do next.
+        hint: String,
+    },
+    /// A field of a model's configuration is missing or makes no sense.
+    #[error("{}: {field}: {problem}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The field by its name in the file.
+        field: String,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// The file is sound but asks for something this build does not do.
+    #[error("{}: {what} is not supported", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it asks for.
+        what: String,
+        /// What to do instead.
+        hint: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("{}: tensor {tensor}: expected shape {expected:?}, found {found:?}", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// The shape that the configuration asks for.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+    /// The model computed something that is not a number.
+    #[error("the model's logits are not finite after {n_tokens} tokens")]
+    NotFinite {
+        /// Length of the conversation at that place.
+        n_tokens: usize,
+    },
+    /// A conversation is longer than the model can take.
+    #[error("a conversation of {n_tokens} tokens does not fit the model's context of {context}")]
+    TooLong {
+        /// Tokens needed.
+        n_tokens: usize,
+        /// Tokens the model was made for.
+        context: usize,
+    },
+    /// A token id is not in the model's vocabulary.
+    #[error("expected token ids below {vocab}, found {id}")]
+    ForeignToken {
+        /// The id.
+        id: u32,
+        /// Size of the vocabulary.
+        vocab: usize,
+    },
+    /// A script for the scripted engine cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Script {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// A tensor operation failed.
+    #[error("tensor operation: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// What the user can do next, in one sentence.
+    pub fn hint(&self) -> &str {
+        match self {
+            Self::Read { .. } => "check the path; `midcourse models` lists what is there",
+            Self::ModelFile { hint, .. } | Self::Unsupported { hint, .. } => hint,
+            Self::Config { .. } | Self::Shape { .. } | Self::ForeignToken { .. } => {
+                "configuration and weights must come from the same model; download it again"
+            }
+            Self::NotFinite { .. } => "the weights are damaged or overflow; check the file's hash",
+            Self::TooLong { .. } => "shorten the row or choose a model with a longer context",
+            Self::Script { .. } => "a script is JSONL of {\"match\": text, \"continuations\": [text, …]}",
+            Self::Tensor(_) => "this is a defect of midcourse or of the model file; please report it",
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Engines: what turns token ids into sampled paths.
+//!
+//! [`local`] runs a decoder on this machine's CPU and computes each distinct token of a tree once;
+//! [`scripted`] plays a file, for tests and dry runs. Weights come from GGUF files or safetensors directories
+//! ([`weights`]), tokenizers from either ([`tokenizer`]).
+
+pub mod local;
+pub mod model;
+pub mod sampling;
+pub mod scripted;
+pub mod tokenizer;
+pub mod weights;
+
+mod error;
+mod tree;
+
+pub use error::Error;
+
+/// What this crate's fallible functions return.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,220 @@
+//! Growing trees: plant while there is room, compute what is new, draw, harvest.
+//!
+//! In every round each path that is still growing draws one token from the node it stands on. Nodes that
+//! nobody has stood on yet are computed in the next round, all trees together; logits are computed once for
+//! every distinct node that paths stand on, and forgotten.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use midcourse_core::engine::{BoxError, Finish, Forest, Grown, Growth, Sampling, TokenId, Tree, Usage};
+use rayon::prelude::*;
+
+use super::LocalEngine;
+use crate::model::{Row, with_values};
+use crate::sampling::{Nucleus, PathRng};
+use crate::tree::{Novelty, TokenTree};
+use crate::{Error, Result};
+
+/// Rows of logits held at once: 48 MB for a vocabulary of 49,152.
+const LOGIT_ROWS: usize = 256;
+
+/// Trees that are growing.
+pub(super) struct Grove<'a> {
+    engine: &'a LocalEngine,
+    sampling: Sampling,
+    /// By the order in which they were planted.
+    trees: BTreeMap<usize, Growing>,
+    n_planted: usize,
+    usage: Usage,
+}
+
+/// A tree with its paths.
+struct Growing {
+    tree: TokenTree,
+    /// Nodes laid out but not computed.
+    pending: Vec<usize>,
+    /// Paths that have no room yet, in reverse order.
+    waiting: Vec<Path>,
+    active: Vec<Path>,
+    bytes: usize,
+}
+
+/// A path that is growing.
+struct Path {
+    id: usize,
+    /// The node whose successor is drawn next.
+    node: usize,
+    rng: PathRng,
+    tokens: Vec<TokenId>,
+}
+
+impl<'a> Grove<'a> {
+    pub(super) fn new(engine: &'a LocalEngine, sampling: Sampling) -> Self {
+        Self { engine, sampling, trees: BTreeMap::new(), n_planted: 0, usage: Usage::default() }
+    }
+
+    pub(super) fn grow(mut self, forest: &mut dyn Forest) -> std::result::Result<Usage, BoxError> {
+        let mut next = forest.plant();
+        loop {
+            while let Some(tree) = next.take_if(|tree| self.has_room(tree)) {
+                self.plant(&tree)?;
+                next = forest.plant();
+            }
+            if forest.stopping() {
+                self.trees.values_mut().for_each(|growing| growing.waiting.clear());
+            }
+            self.admit();
+            self.trees.retain(|_, growing| !(growing.active.is_empty() && growing.waiting.is_empty()));
+            if self.trees.is_empty() {
+                return Ok(self.usage);
+            }
+            self.compute()?;
+            let nuclei = self.nuclei()?;
+            let harvest = self.draw(&nuclei, forest);
+            forest.progress(self.usage);
+            if !harvest.is_empty() {
+                forest.harvest(harvest)?;
+            }
+        }
+    }
+
+    fn n_active(&self) -> usize {
+        self.trees.values().map(|growing| growing.active.len()).sum()
+    }
+
+    /// Keys and values that a tree can come to hold.
+    fn bytes(&self, tree: &Tree) -> usize {
+        let forks = tree.forks.iter();
+        let grown = forks.map(|f| f.lead.len() + f.paths.len() * self.sampling.max_new_tokens).sum::<usize>();
+        (tree.trunk.len() + grown) * self.engine.decoder.config.kv_bytes_per_token()
+    }
+
+    fn has_room(&self, tree: &Tree) -> bool {
+        let taken: usize = self.trees.values().map(|growing| growing.bytes).sum();
+        let all_admitted = self.trees.values().all(|growing| growing.waiting.is_empty());
+        self.trees.is_empty()
+            || all_admitted
+                && self.n_active() < self.engine.limits.paths
+                && taken + self.bytes(tree) <= self.engine.limits.bytes
+    }
+
+    fn plant(&mut self, planted: &Tree) -> Result<()> {
+        let mut tree = self.engine.plant(&planted.trunk)?;
+        let mut pending: Vec<usize> = (0..planted.trunk.len()).collect();
+        let mut waiting = Vec::new();
+        let context = self.engine.decoder.config.context;
+        for fork in &planted.forks {
+            let n_tokens = fork.at + fork.lead.len() + self.sampling.max_new_tokens;
+            if fork.at == 0 || fork.at > planted.trunk.len() || n_tokens > context {
+                return Err(Error::TooLong { n_tokens, context });
+            }
+            let mut node = fork.at - 1;
+            for &token in &fork.lead {
+                let (child, novelty) = tree.child(node, token);
+                pending.extend((novelty == Novelty::New).then_some(child));
+                node = child;
+            }
+            waiting.extend(fork.paths.iter().map(|path| Path {
+                id: path.id,
+                node,
+                rng: PathRng::new(path.seed),
+                tokens: Vec::new(),
+            }));
+        }
+        waiting.reverse();
+        let bytes = self.bytes(planted);
+        self.trees.insert(self.n_planted, Growing { tree, pending, waiting, active: Vec::new(), bytes });
+        self.n_planted += 1;
+        Ok(())
+    }
+
+    /// Lets waiting paths grow while there is room.
+    fn admit(&mut self) {
+        let mut room = self.engine.limits.paths.max(1).saturating_sub(self.n_active());
+        for growing in self.trees.values_mut() {
+            while room > 0
+                && let Some(path) = growing.waiting.pop()
+            {
+                growing.active.push(path);
+                room -= 1;
+            }
+        }
+    }
+
+    /// Computes every pending node of every tree in one batch.
+    fn compute(&mut self) -> Result<()> {
+        let mut rows = Vec::new();
+        for (tree, growing) in self.trees.values_mut().enumerate() {
+            rows.extend(growing.pending.drain(..).map(|node| Row { tree, node }));
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut trees: Vec<&mut TokenTree> =
+            self.trees.values_mut().map(|growing| &mut growing.tree).collect();
+        let hidden = self.engine.decoder.forward(&rows, &mut trees)?;
+        let width = self.engine.decoder.config.width;
+        with_values(&hidden, |hidden| {
+            for (row, hidden) in rows.iter().zip(hidden.chunks_exact(width)) {
+                trees[row.tree].keep_hidden(row.node, hidden);
+            }
+        })?;
+        self.usage.n_computed += rows.len();
+        Ok(())
+    }
+
+    /// What can be drawn at every node that a path stands on.
+    fn nuclei(&self) -> Result<BTreeMap<(usize, usize), Nucleus>> {
+        let active = self.trees.iter().flat_map(|(&tree, g)| g.active.iter().map(move |p| (tree, p.node)));
+        let mut nodes: Vec<_> = active.collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let width = self.engine.decoder.config.width;
+        let mut nuclei = BTreeMap::new();
+        for nodes in nodes.chunks(LOGIT_ROWS) {
+            let hidden = nodes.iter().flat_map(|&(tree, node)| self.trees[&tree].tree.hidden(node)).copied();
+            let hidden = Tensor::from_vec(hidden.collect(), (nodes.len(), width), &Device::Cpu)?;
+            let logits = self.engine.decoder.logits(&hidden)?;
+            let drawn = with_values(&logits, |logits| {
+                let rows = logits.par_chunks_exact(self.engine.decoder.config.vocab);
+                rows.map(|row| Nucleus::of(row, &self.sampling)).collect::<Vec<_>>()
+            })?;
+            for (&(tree, node), nucleus) in nodes.iter().zip(drawn) {
+                let n_tokens = self.trees[&tree].tree.depth(node) + 1;
+                nuclei.insert((tree, node), nucleus.map_err(|_| Error::NotFinite { n_tokens })?);
+            }
+        }
+        Ok(nuclei)
+    }
+
+    /// Every active path draws a token; those that end are returned.
+    fn draw(&mut self, nuclei: &BTreeMap<(usize, usize), Nucleus>, forest: &mut dyn Forest) -> Vec<Grown> {
+        let mut harvest = Vec::new();
+        let ends = &self.engine.ends;
+        for (&index, growing) in &mut self.trees {
+            let active = std::mem::take(&mut growing.active);
+            for mut path in active {
+                self.usage.n_sampled += 1;
+                let token = nuclei[&(index, path.node)].draw(path.rng.uniform());
+                let finish = if ends.contains(&token) {
+                    Some(Finish::EndOfTurn)
+                } else {
+                    path.tokens.push(token);
+                    let stop = forest.grown_by_one(path.id, &path.tokens) == Growth::Stop;
+                    let full = path.tokens.len() >= self.sampling.max_new_tokens;
+                    stop.then_some(Finish::Stopped).or(full.then_some(Finish::Length))
+                };
+                if let Some(finish) = finish {
+                    harvest.push(Grown { id: path.id, tokens: path.tokens, finish });
+                    continue;
+                }
+                let (child, novelty) = growing.tree.child(path.node, token);
+                growing.pending.extend((novelty == Novelty::New).then_some(child));
+                path.node = child;
+                growing.active.push(path);
+            }
+        }
+        harvest
+    }
+}

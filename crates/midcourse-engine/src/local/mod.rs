@@ -1,0 +1,175 @@
+//! The local engine: a decoder on this machine's CPU that computes each distinct token of a tree once.
+//!
+//! [`LocalModel::load`] opens a model's files; [`LocalEngine`] grows trees. Several trees grow in one batch,
+//! which is refilled as paths end; its size is bounded in bytes of keys and values and, if wanted, in paths.
+
+mod grow;
+
+use std::path::Path;
+
+use candle_core::Tensor;
+use midcourse_core::engine::{BoxError, Continue, Forest, Sampling, TokenId, Usage};
+use midcourse_core::template::{ChatTemplate, Tokenizer};
+
+use crate::model::{Decoder, ModelConfig, Row};
+use crate::tokenizer::ModelTokenizer;
+use crate::tree::TokenTree;
+use crate::weights::ModelFiles;
+use crate::{Error, Result};
+
+/// How much may grow at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Bytes of keys and values; one tree is always allowed.
+    pub bytes: usize,
+    /// Paths.
+    pub paths: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { bytes: 512 << 20, paths: usize::MAX }
+    }
+}
+
+/// A model with everything it needs to continue a conversation.
+#[derive(Debug)]
+pub struct LocalModel {
+    /// Grows trees.
+    pub engine: LocalEngine,
+    /// Text to tokens.
+    pub tokenizer: ModelTokenizer,
+    /// Conversations to text.
+    pub template: ChatTemplate,
+    /// The files it was read from.
+    pub files: Vec<std::path::PathBuf>,
+}
+
+/// A decoder and the size of its batches.
+#[derive(Debug)]
+pub struct LocalEngine {
+    decoder: Decoder,
+    limits: BatchLimits,
+    /// Ids that end a path.
+    ends: Vec<TokenId>,
+}
+
+impl LocalModel {
+    /// Loads the model at `path`: a GGUF file or a directory with `config.json`.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, of another architecture, or disagrees with its configuration.
+    pub fn load(path: &Path, name: &str, limits: BatchLimits) -> Result<Self> {
+        let files = ModelFiles::open(path)?;
+        let config = files.config()?;
+        let mut tokenizer = ModelTokenizer::of(&files)?;
+        let source = template_source(path, &files)?;
+        let template = ChatTemplate::new(name, &source, &tokenizer.bos_text(), &tokenizer.eos_text());
+        let template = template.map_err(|e| Error::ModelFile {
+            path: path.to_owned(),
+            problem: e.to_string(),
+            hint: e.hint().to_owned(),
+        })?;
+        tokenizer.learn_end_of_turn(&template);
+        let paths = files.paths();
+        let decoder = Decoder::load(config, &mut files.into_weights())?;
+        let ends = tokenizer.special().end_of_turn.clone();
+        Ok(Self { engine: LocalEngine { decoder, limits, ends }, tokenizer, template, files: paths })
+    }
+}
+
+/// The chat template that comes with the model.
+fn template_source(path: &Path, files: &ModelFiles) -> Result<String> {
+    let found = match files {
+        ModelFiles::Gguf(file) => {
+            let meta = crate::weights::metadata::Metadata { path, values: &file.content.metadata };
+            meta.optional_text("tokenizer.chat_template")?.map(str::to_owned)
+        }
+        ModelFiles::Safetensors(dir) => dir.chat_template()?,
+    };
+    found.ok_or_else(|| Error::Unsupported {
+        path: path.to_owned(),
+        what: "a model without a chat template".into(),
+        hint: "course-correction is measured on chat models; take the model's chat or instruct version"
+            .into(),
+    })
+}
+
+impl LocalEngine {
+    /// What the decoder is.
+    pub fn config(&self) -> &ModelConfig {
+        &self.decoder.config
+    }
+
+    /// The natural-log probability of token i + 1 given tokens 0..=i, for every i.
+    ///
+    /// # Errors
+    /// When the tokens do not fit the context or the logits are not finite.
+    pub fn logps(&self, tokens: &[TokenId]) -> Result<Vec<f64>> {
+        let logits = self.logits(tokens)?.to_vec2::<f32>()?;
+        let next = tokens.iter().skip(1);
+        logits
+            .iter()
+            .zip(next)
+            .map(|(row, &token)| Ok(log_softmax(row, tokens.len())?[token as usize]))
+            .collect()
+    }
+
+    /// # Shapes
+    /// Result (T, V).
+    fn logits(&self, tokens: &[TokenId]) -> Result<Tensor> {
+        let mut tree = self.plant(tokens)?;
+        let rows: Vec<Row> = (0..tokens.len()).map(|node| Row { tree: 0, node }).collect();
+        let hidden = self.decoder.forward(&rows, &mut [&mut tree])?;
+        self.decoder.logits(&hidden)
+    }
+
+    fn plant(&self, trunk: &[TokenId]) -> Result<TokenTree> {
+        let (context, vocab) = (self.decoder.config.context, self.decoder.config.vocab);
+        if trunk.is_empty() || trunk.len() > context {
+            return Err(Error::TooLong { n_tokens: trunk.len(), context });
+        }
+        if let Some(&id) = trunk.iter().find(|&&id| id as usize >= vocab) {
+            return Err(Error::ForeignToken { id, vocab });
+        }
+        Ok(TokenTree::new(&self.decoder.config, trunk))
+    }
+}
+
+impl Continue for LocalEngine {
+    fn grow(&self, sampling: &Sampling, forest: &mut dyn Forest) -> std::result::Result<Usage, BoxError> {
+        grow::Grove::new(self, *sampling).grow(forest)
+    }
+
+    fn context(&self) -> usize {
+        self.decoder.config.context
+    }
+
+    fn next_tokens(
+        &self,
+        tokens: &[TokenId],
+        n: usize,
+    ) -> std::result::Result<Vec<(TokenId, f64)>, BoxError> {
+        let logits = self.logits(tokens)?.to_vec2::<f32>()?;
+        let last = logits.last().map(Vec::as_slice).unwrap_or_default();
+        let mut all: Vec<_> = log_softmax(last, tokens.len())?
+            .into_iter()
+            .enumerate()
+            .map(|(id, p)| (id as TokenId, p))
+            .collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(n);
+        Ok(all)
+    }
+}
+
+/// Natural-log probabilities of a row of logits.
+fn log_softmax(logits: &[f32], n_tokens: usize) -> Result<Vec<f64>> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&l| f64::from(l - most).exp()).sum();
+    if !(sum.is_finite() && most.is_finite()) {
+        return Err(Error::NotFinite { n_tokens });
+    }
+    let log_sum = sum.ln() + f64::from(most);
+    Ok(logits.iter().map(|&l| f64::from(l) - log_sum).collect())
+}

@@ -1,0 +1,188 @@
+//! The scripted engine: plays continuations from a file, for tests, documentation and dry runs.
+//!
+//! A script is JSONL of `{"match": TEXT, "continuations": [TEXT, …]}`. A path whose conversation contains
+//! `match` (the first row that fits wins) draws one of the continuations with its own seed, word by word. The
+//! tokens are bytes, with three control tokens; nothing is computed. What it samples depends on tree and seed
+//! alone, as with any engine.
+
+use std::ops::Range;
+use std::path::Path;
+
+use midcourse_core::engine::{
+    BoxError, Continue, Finish, Forest, Fork, Grown, Growth, PathSpec, Sampling, TokenId, Tree, Usage,
+};
+use midcourse_core::template::{ChatTemplate, Encoding, SpecialTokens, TokenizeError, Tokenizer};
+use serde::Deserialize;
+
+use crate::sampling::PathRng;
+use crate::{Error, Result};
+
+/// The control tokens, after the 256 bytes.
+const CONTROLS: [&str; 3] = ["<|start|>", "<|end|>", "<|bos|>"];
+const END: TokenId = 257;
+const TEMPLATE: &str = "{{ bos_token }}{% for m in messages %}{{ '<|start|>' + m.role + '\\n' + m.content + \
+    '<|end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|start|>assistant\\n' }}{% endif %}";
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    r#match: String,
+    continuations: Vec<String>,
+}
+
+/// An engine that plays a script.
+#[derive(Debug, Clone)]
+pub struct Scripted {
+    lines: Vec<Line>,
+    tokenizer: ByteTokenizer,
+}
+
+impl Scripted {
+    /// Reads a script.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let broken = |problem: String| Error::Script { path: path.to_owned(), problem };
+        let mut lines: Vec<Line> = Vec::new();
+        for (at, line) in text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let line: Line =
+                serde_json::from_str(line).map_err(|e| broken(format!("line {}: {e}", at + 1)))?;
+            if line.continuations.is_empty() {
+                return Err(broken(format!("line {}: field continuations: expected at least one", at + 1)));
+            }
+            lines.push(line);
+        }
+        if lines.is_empty() {
+            return Err(broken("expected at least one line, found none".into()));
+        }
+        Ok(Self { lines, tokenizer: ByteTokenizer::default() })
+    }
+
+    /// The tokenizer of every script.
+    pub fn tokenizer(&self) -> &ByteTokenizer {
+        &self.tokenizer
+    }
+
+    /// The chat template of every script.
+    pub fn template(&self) -> midcourse_core::Result<ChatTemplate> {
+        ChatTemplate::new("scripted", TEMPLATE, CONTROLS[2], CONTROLS[1])
+    }
+
+    /// What a path says: its text in tokens, ended by the end of turn.
+    fn line(&self, tree: &Tree, fork: &Fork, path: PathSpec) -> Vec<TokenId> {
+        let before = [&tree.trunk[..fork.at], &fork.lead].concat();
+        let before = self.tokenizer.text(&before);
+        let line = self.lines.iter().find(|line| before.contains(&line.r#match));
+        let Some(line) = line else { return vec![END] };
+        let n = line.continuations.len();
+        let chosen = ((PathRng::new(path.seed).uniform() * n as f64) as usize).min(n - 1);
+        line.continuations[chosen].bytes().map(TokenId::from).chain([END]).collect()
+    }
+}
+
+impl Continue for Scripted {
+    fn grow(&self, sampling: &Sampling, forest: &mut dyn Forest) -> std::result::Result<Usage, BoxError> {
+        let mut usage = Usage::default();
+        while let Some(tree) = forest.plant() {
+            let mut harvest = Vec::new();
+            for fork in &tree.forks {
+                for &path in &fork.paths {
+                    let line = self.line(&tree, fork, path);
+                    let grown = play(path.id, &line, sampling, forest);
+                    usage.n_sampled += grown.tokens.len();
+                    harvest.push(grown);
+                }
+            }
+            forest.progress(usage);
+            forest.harvest(harvest)?;
+        }
+        Ok(usage)
+    }
+
+    fn context(&self) -> usize {
+        1 << 20
+    }
+
+    fn next_tokens(
+        &self,
+        tokens: &[TokenId],
+        _n: usize,
+    ) -> std::result::Result<Vec<(TokenId, f64)>, BoxError> {
+        let tree = Tree { trunk: tokens.to_vec(), forks: Vec::new() };
+        let fork = Fork { at: tokens.len(), lead: Vec::new(), paths: Vec::new() };
+        Ok(vec![(self.line(&tree, &fork, PathSpec { id: 0, seed: 0 })[0], 0.0)])
+    }
+}
+
+fn play(id: usize, line: &[TokenId], sampling: &Sampling, forest: &mut dyn Forest) -> Grown {
+    let mut tokens = Vec::new();
+    for &token in line {
+        if token == END {
+            return Grown { id, tokens, finish: Finish::EndOfTurn };
+        }
+        tokens.push(token);
+        if forest.grown_by_one(id, &tokens) == Growth::Stop {
+            return Grown { id, tokens, finish: Finish::Stopped };
+        }
+        if tokens.len() >= sampling.max_new_tokens {
+            break;
+        }
+    }
+    Grown { id, tokens, finish: Finish::Length }
+}
+
+/// A tokenizer of bytes and three control tokens.
+#[derive(Debug, Clone)]
+pub struct ByteTokenizer {
+    special: SpecialTokens,
+}
+
+impl Default for ByteTokenizer {
+    fn default() -> Self {
+        Self { special: SpecialTokens { bos: Some(258), adds_bos: true, end_of_turn: vec![END] } }
+    }
+}
+
+impl ByteTokenizer {
+    fn text(&self, ids: &[TokenId]) -> String {
+        let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.bytes(id).to_vec()).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn bytes(&self, id: TokenId) -> Vec<u8> {
+        match u8::try_from(id) {
+            Ok(byte) => vec![byte],
+            Err(_) => CONTROLS.get(id as usize - 256).map_or(Vec::new(), |c| c.as_bytes().to_vec()),
+        }
+    }
+}
+
+impl Tokenizer for ByteTokenizer {
+    fn encode(&self, text: &str, plain: &[Range<usize>]) -> std::result::Result<Encoding, TokenizeError> {
+        let mut encoding = Encoding::default();
+        let mut at = 0;
+        while at < text.len() {
+            let rest = &text.as_bytes()[at..];
+            let outside = !plain.iter().any(|range| range.contains(&at));
+            let control = CONTROLS.iter().position(|c| outside && rest.starts_with(c.as_bytes()));
+            let (id, length) =
+                control.map_or((TokenId::from(rest[0]), 1), |c| (256 + c as TokenId, CONTROLS[c].len()));
+            encoding.ids.push(id);
+            encoding.offsets.push(at..at + length);
+            at += length;
+        }
+        Ok(encoding)
+    }
+
+    fn decode(&self, ids: &[TokenId]) -> std::result::Result<String, TokenizeError> {
+        Ok(self.text(ids))
+    }
+
+    fn count_special(&self, text: &str) -> usize {
+        CONTROLS.iter().map(|control| text.matches(control).count()).sum()
+    }
+
+    fn special(&self) -> &SpecialTokens {
+        &self.special
+    }
+}

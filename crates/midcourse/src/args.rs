@@ -1,0 +1,114 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use midcourse_core::template::Mode;
+
+use crate::plan::EvalOptions;
+
+/// Measure and teach course-correction: does a language model that has begun a harmful answer steer away?
+#[derive(Debug, Parser)]
+#[command(name = "midcourse", version, max_term_width = 110, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 done, but a limit you set was missed · 2 usage · 3 bad input · \
+    5 storage · 6 not supported · 70 internal error · 130, 143 stopped by a signal, everything finished recorded";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measure course-correction: force prefixes of harmful answers, sample, judge, report Corr@k
+    Eval(EvalArgs),
+    /// Show what a model is given for one prefix, prove the prefill, and list the likeliest next tokens
+    Probe(ProbeArgs),
+    /// Make the pages of a finished run again
+    Report {
+        /// Directory of the run
+        run: PathBuf,
+    },
+    /// Look at data files
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// List the models that can be named, or fetch one
+    Models {
+        #[command(subcommand)]
+        command: Option<ModelsCommand>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a script that completes midcourse's arguments in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of `midcourse eval`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EvalArgs {
+    #[command(flatten)]
+    pub options: EvalOptions,
+    /// Options from a TOML file with the same names; flags win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Go on with the run in --out; its settings are taken from there
+    #[arg(long, requires = "out")]
+    pub resume: bool,
+    /// Print scores.json instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `midcourse probe`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProbeArgs {
+    /// The model
+    #[arg(long, value_name = "M")]
+    pub model: String,
+    /// The user's text
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: String,
+    /// The response whose first tokens are forced
+    #[arg(long, value_name = "TEXT")]
+    pub response: String,
+    /// Tokens of the response to force
+    #[arg(long, value_name = "N")]
+    pub k: usize,
+    /// open-turn: a true prefill; new-turn: closes the turn and opens another
+    #[arg(long, default_value = "open-turn", value_parser = crate::plan::names::<Mode>(&["open-turn", "new-turn"]))]
+    pub mode: Mode,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with data.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// Print format, rows, duplicates, categories and lengths of a data file
+    Check {
+        /// The file
+        file: PathBuf,
+        /// The model whose tokens are counted [default: smollm2 when it is there, else words only]
+        #[arg(long, value_name = "M")]
+        model: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What to do with models.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// Fetch a model into the cache and check its hash
+    Pull {
+        /// A name of `midcourse models`
+        name: String,
+    },
+}

@@ -1,0 +1,49 @@
+//! `midcourse data check`: what is in a data file.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use midcourse_core::data::{DataSet, summarise};
+use midcourse_core::template::{Mode, prefill};
+use midcourse_engine::local::BatchLimits;
+
+use crate::args::DataCommand;
+use crate::model::Model;
+use crate::terminal::{print, say};
+use crate::{catalogue, input, model};
+
+/// Prefix lengths that are counted: those of the paper.
+const LENGTHS: [usize; 8] = [10, 20, 30, 40, 50, 60, 70, 80];
+/// The model whose tokens are counted when none is named.
+const DEFAULT_MODEL: &str = "smollm2";
+
+/// Runs the command.
+pub(crate) fn run(command: &DataCommand) -> Result<u8> {
+    let DataCommand::Check { file, model, json } = command;
+    check(file, model.as_deref(), *json)
+}
+
+fn check(file: &Path, model: Option<&str>, json: bool) -> Result<u8> {
+    let data = input::read(file)?;
+    let there = catalogue::find(DEFAULT_MODEL).map(catalogue::Entry::is_pulled).transpose()?;
+    let lengths = match model.or((there == Some(true)).then_some(DEFAULT_MODEL)) {
+        Some(name) => lengths(&data.set, &model::load(name, BatchLimits::default())?)?,
+        None => {
+            say("counting words only: name a --model, or fetch one with `midcourse models pull smollm2`");
+            Vec::new()
+        }
+    };
+    let summary = summarise(&data.set, &lengths, &LENGTHS);
+    print(&if json { serde_json::to_string_pretty(&summary)? } else { summary.render() });
+    Ok(0)
+}
+
+/// Tokens of every response, as an evaluation would count them.
+fn lengths(data: &DataSet, model: &Model) -> Result<Vec<usize>> {
+    let length = |sample: &midcourse_core::data::Sample| {
+        let conversation = (sample.prompt.as_str(), sample.response.as_str());
+        let rendered = prefill(&model.template, model.tokenizer.as_ref(), conversation, Mode::OpenTurn);
+        Ok(rendered.with_context(|| format!("sample {}", sample.id))?.n_response_tokens())
+    };
+    data.samples.iter().map(length).collect()
+}

@@ -1,0 +1,27 @@
+//! One file a command: straight glue from arguments to results.
+
+mod data;
+mod eval;
+mod models;
+mod pages;
+mod probe;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::args::{Args, Command};
+
+/// Runs a command and returns its exit code.
+pub(crate) fn run(command: Command) -> Result<u8> {
+    match command {
+        Command::Eval(args) => eval::run(&args),
+        Command::Probe(args) => probe::run(&args),
+        Command::Report { run } => pages::run(&run),
+        Command::Data(command) => data::run(&command),
+        Command::Models { command, json } => models::run(command.as_ref(), json),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "midcourse", &mut std::io::stdout());
+            Ok(0)
+        }
+    }
+}

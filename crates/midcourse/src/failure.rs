@@ -1,0 +1,80 @@
+//! From errors to exit codes and messages: the one place that knows both.
+
+use midcourse_core::Error as CoreError;
+use midcourse_engine::Error as EngineError;
+
+use crate::storage::StorageError;
+
+/// Done, but a limit that the user set was missed.
+pub(crate) const GATE: u8 = 1;
+const USAGE: u8 = 2;
+const INPUT: u8 = 3;
+const STORAGE: u8 = 5;
+const UNSUPPORTED: u8 = 6;
+const INTERNAL: u8 = 70;
+
+/// An error that is the binary's own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Arguments that do not go together.
+    #[error("{problem}")]
+    Usage { problem: String, hint: String },
+    /// Something the user brought cannot be used.
+    #[error("{problem}")]
+    Input { problem: String, hint: String },
+    /// Something this build does not do.
+    #[error("{problem}")]
+    Unsupported { problem: String, hint: String },
+    /// A signal ended the run; everything finished is recorded.
+    #[error("stopped by {name}; everything finished is recorded")]
+    Signal { name: &'static str, code: u8, hint: String },
+}
+
+/// The documented exit code of an error.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    let known = error.chain().find_map(|cause| {
+        let own = cause.downcast_ref().map(|failure| match failure {
+            Failure::Usage { .. } => USAGE,
+            Failure::Input { .. } => INPUT,
+            Failure::Unsupported { .. } => UNSUPPORTED,
+            Failure::Signal { code, .. } => *code,
+        });
+        let core = || {
+            cause.downcast_ref().map(|error| match error {
+                CoreError::Setting { .. } => USAGE,
+                CoreError::Prefill { .. } => UNSUPPORTED,
+                _ => INPUT,
+            })
+        };
+        let engine = || {
+            cause.downcast_ref().map(|error| match error {
+                EngineError::Unsupported { .. } => UNSUPPORTED,
+                EngineError::Tensor(_) => INTERNAL,
+                _ => INPUT,
+            })
+        };
+        let storage = || cause.downcast_ref::<StorageError>().map(|_| STORAGE);
+        own.or_else(core).or_else(engine).or_else(storage)
+    });
+    known.unwrap_or(INTERNAL)
+}
+
+/// The message for the person at the terminal: what is wrong, and what to do next.
+pub(crate) fn message(error: &anyhow::Error) -> String {
+    let hint = error.chain().find_map(|cause| {
+        let own = cause.downcast_ref().map(|failure| match failure {
+            Failure::Usage { hint, .. }
+            | Failure::Input { hint, .. }
+            | Failure::Unsupported { hint, .. }
+            | Failure::Signal { hint, .. } => hint.as_str(),
+        });
+        let core = || cause.downcast_ref().map(CoreError::hint);
+        let engine = || cause.downcast_ref().map(EngineError::hint);
+        let storage = || cause.downcast_ref().map(StorageError::hint);
+        own.or_else(core).or_else(engine).or_else(storage)
+    });
+    let hint =
+        hint.unwrap_or("this is a defect of midcourse; please report it with the command that led here");
+    let text = midcourse_core::report::strip_controls(&format!("{error:#}"));
+    format!("error: {text}\nhint: {hint}")
+}

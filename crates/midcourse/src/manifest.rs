@@ -1,0 +1,115 @@
+//! `manifest.json`: what a run was made from, so that it can be trusted and repeated.
+
+use midcourse_core::data::DataSet;
+use midcourse_core::eval::{PlannedSample, Prefixes, Set};
+use serde::{Deserialize, Serialize};
+
+use crate::input::DataFile;
+use crate::model::Identity;
+use crate::session::Cost;
+
+/// The schema this build writes and reads.
+pub(crate) const SCHEMA: &str = "midcourse.manifest/1";
+
+/// Versions, hashes, the prefill proof, and what the sessions cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub schema: String,
+    /// Version of midcourse.
+    pub midcourse: String,
+    /// Processor family and operating system: the same bits are promised for one binary on one of them.
+    pub platform: String,
+    pub seed: u64,
+    pub judge: String,
+    pub model: Identity,
+    pub data: Vec<DataIdentity>,
+    pub prefill: PrefillSummary,
+    /// One entry a session: the first, then one a resumption.
+    pub sessions: Vec<Cost>,
+}
+
+/// What a manifest says of a data file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DataIdentity {
+    pub set: Set,
+    /// As the user named it.
+    pub file: String,
+    pub format: String,
+    /// Of the decompressed bytes.
+    pub sha256: String,
+    pub n_rows: usize,
+    pub n_samples: usize,
+    pub n_duplicates: usize,
+    pub n_without_harm: usize,
+}
+
+/// What was proved of the model input, over all prefixes of the run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PrefillSummary {
+    pub mode: String,
+    /// Prefixes that were decoded again and compared.
+    pub n_checked: usize,
+    /// Prefixes that the model input ends with, byte for byte, in an open turn.
+    pub n_proved: usize,
+    /// Beginning-of-sequence ids at the start of the inputs.
+    pub n_bos: usize,
+    /// Special-token strings in rows, given to the model as text.
+    pub n_special_as_text: usize,
+}
+
+impl PrefillSummary {
+    pub(crate) fn of(plan: &[PlannedSample], mode: &str) -> Self {
+        let forks = plan.iter().flat_map(|sample| &sample.forks);
+        let proofs: Vec<_> = forks
+            .filter_map(|(_, prefixes)| match prefixes {
+                Prefixes::Planned(fork) => fork.proof,
+                _ => None,
+            })
+            .collect();
+        Self {
+            mode: mode.to_owned(),
+            n_checked: proofs.len(),
+            n_proved: proofs.iter().filter(|proof| proof.holds()).count(),
+            n_bos: proofs.iter().map(|proof| proof.n_bos).max().unwrap_or(0),
+            n_special_as_text: plan.iter().map(|sample| sample.n_special_as_text).sum(),
+        }
+    }
+}
+
+impl DataIdentity {
+    pub(crate) fn of(set: Set, file: &std::path::Path, data: &DataFile) -> Self {
+        let DataSet { format, samples, n_rows, n_duplicates, n_without_harm, .. } = &data.set;
+        Self {
+            set,
+            file: file.display().to_string(),
+            format: format.to_string(),
+            sha256: data.sha256.clone(),
+            n_rows: *n_rows,
+            n_samples: samples.len(),
+            n_duplicates: *n_duplicates,
+            n_without_harm: *n_without_harm,
+        }
+    }
+}
+
+impl Manifest {
+    /// The cost of all sessions together.
+    pub(crate) fn cost(&self) -> Cost {
+        self.sessions.iter().fold(Cost::default(), |sum, cost| Cost {
+            wall_secs: sum.wall_secs + cost.wall_secs,
+            n_tokens_computed: sum.n_tokens_computed + cost.n_tokens_computed,
+            n_tokens_sampled: sum.n_tokens_sampled + cost.n_tokens_sampled,
+        })
+    }
+
+    /// In what the inputs of this run differ from those of `earlier`, if they do.
+    pub(crate) fn difference(&self, earlier: &Self) -> Option<String> {
+        let files = |m: &Self| m.data.iter().map(|d| d.sha256.clone()).collect::<Vec<_>>();
+        if self.model.files != earlier.model.files
+            || self.model.template_sha256 != earlier.model.template_sha256
+        {
+            return Some("another model file or chat template under the same name".into());
+        }
+        (files(self) != files(earlier)).then(|| "other rows in a data file of the same name".into())
+    }
+}

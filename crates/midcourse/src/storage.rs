@@ -1,0 +1,67 @@
+//! Writing files so that a crash leaves the old one or the new one, never half of one.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Ways in which a run's directory can fail.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StorageError {
+    /// The system refused.
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// The directory has a run in it.
+    #[error("{}: a run is already there", path.display())]
+    Exists { path: PathBuf },
+    /// Another process writes there.
+    #[error("{}: another process (pid {pid}) is using this run", path.display())]
+    InUse { path: PathBuf, pid: String },
+    /// The directory holds another run than the one asked for.
+    #[error("{}: the run there was made with {difference}", path.display())]
+    Mismatch { path: PathBuf, difference: String },
+    /// A record file is damaged in its middle, or of another version.
+    #[error("{}:{line}: {problem}", path.display())]
+    Record { path: PathBuf, line: usize, problem: String },
+}
+
+impl StorageError {
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "check that the disk has room and that the directory may be written to",
+            Self::Exists { .. } => "go on with it by --resume, or choose another --out",
+            Self::InUse { .. } => "wait for it or stop it; a lock of a dead process is taken over by itself",
+            Self::Mismatch { .. } => "resume with the same settings and data, or choose another --out",
+            Self::Record { .. } => {
+                "the file was changed by something else or written by a newer midcourse; start a new run"
+            }
+        }
+    }
+}
+
+/// Adds the path to an error of the system.
+pub(crate) fn at(path: &Path) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
+    |source| StorageError::Io { path: path.to_owned(), source }
+}
+
+/// Replaces a file as a whole.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    let written = File::create(&new).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let replaced = written.and_then(|()| fs::rename(&new, path));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    replaced.map_err(at(path))?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes a rename durable.
+fn sync_dir(dir: &Path) -> Result<(), StorageError> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    File::open(dir).and_then(|file| file.sync_all()).map_err(at(dir))
+}
