@@ -89,8 +89,8 @@ impl GrownHead {
 }
 
 impl TokenTree {
-    /// A tree with its trunk laid out and nothing computed.
-    pub(crate) fn new(config: &ModelConfig, trunk: &[TokenId]) -> Self {
+    /// A tree with its trunk laid out and nothing computed, and room for `n_grown` more nodes.
+    pub(crate) fn new(config: &ModelConfig, trunk: &[TokenId], n_grown: usize) -> Self {
         let n = trunk.len();
         let link = |i: usize| if i == 0 { NO_PARENT } else { i as u32 - 1 };
         Self {
@@ -99,8 +99,8 @@ impl TokenTree {
             depths: (0..n as u32).collect(),
             children: (1..n).map(|i| ((i as u32 - 1, trunk[i]), i as u32)).collect(),
             trunk_len: n,
-            cache: KvCache::new(config, n),
-            hidden: Vec::new(),
+            cache: KvCache::new(config, n, n_grown),
+            hidden: Vec::with_capacity((n + n_grown) * config.width),
             width: config.width,
         }
     }
@@ -185,13 +185,14 @@ impl KvCache {
         layer.grown[at.offset() + stride..][..kv.values.len()].copy_from_slice(kv.values);
     }
 
-    fn new(config: &ModelConfig, trunk_len: usize) -> Self {
+    fn new(config: &ModelConfig, trunk_len: usize, n_grown: usize) -> Self {
         let trunk_stride = trunk_len.next_multiple_of(crate::model::LANES);
         let head_stride = config.head_dim.next_multiple_of(crate::model::LANES);
         let layer = || LayerCache {
             trunk_keys: vec![0.0; config.n_kv_heads * head_stride * trunk_stride],
             trunk_values: vec![0.0; config.n_kv_heads * trunk_len * head_stride],
-            grown: Vec::new(),
+            // Pages are taken as they are written to, not here.
+            grown: Vec::with_capacity(n_grown * config.n_kv_heads * 2 * head_stride),
         };
         let layers = (0..config.n_layers).map(|_| layer()).collect();
         Self { layers, trunk_stride, head_stride }

@@ -16,8 +16,9 @@ use crate::sampling::{Nucleus, PathRng};
 use crate::tree::{Novelty, TokenTree};
 use crate::{Error, Result};
 
-/// Rows of logits held at once: 48 MB for a vocabulary of 49,152.
-const LOGIT_ROWS: usize = 256;
+/// Rows of logits held at once: 25 MB for a vocabulary of 49,152, a size that the allocator still keeps for the
+/// next round instead of returning it to the system.
+const LOGIT_ROWS: usize = 128;
 
 /// Trees that are growing.
 pub(super) struct Grove<'a> {
@@ -83,11 +84,15 @@ impl<'a> Grove<'a> {
         self.trees.values().map(|growing| growing.active.len()).sum()
     }
 
+    /// Nodes that can come to grow from the trunk; the last token of a path is only drawn.
+    fn n_grown(&self, tree: &Tree) -> usize {
+        let path = self.sampling.max_new_tokens.saturating_sub(1);
+        tree.forks.iter().map(|fork| fork.lead.len() + fork.paths.len() * path).sum()
+    }
+
     /// Keys and values that a tree can come to hold.
     fn bytes(&self, tree: &Tree) -> usize {
-        let forks = tree.forks.iter();
-        let grown = forks.map(|f| f.lead.len() + f.paths.len() * self.sampling.max_new_tokens).sum::<usize>();
-        (tree.trunk.len() + grown) * self.engine.decoder.config.kv_bytes_per_token()
+        (tree.trunk.len() + self.n_grown(tree)) * self.engine.decoder.config.kv_bytes_per_token()
     }
 
     fn has_room(&self, tree: &Tree) -> bool {
@@ -100,7 +105,7 @@ impl<'a> Grove<'a> {
     }
 
     fn plant(&mut self, planted: &Tree) -> Result<()> {
-        let mut tree = self.engine.plant(&planted.trunk)?;
+        let mut tree = self.engine.plant(&planted.trunk, self.n_grown(planted))?;
         let mut pending: Vec<usize> = (0..planted.trunk.len()).collect();
         let mut waiting = Vec::new();
         let context = self.engine.decoder.config.context;

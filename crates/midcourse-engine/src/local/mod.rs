@@ -28,7 +28,7 @@ pub struct BatchLimits {
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        Self { bytes: 512 << 20, paths: usize::MAX }
+        Self { bytes: 768 << 20, paths: usize::MAX }
     }
 }
 
@@ -118,13 +118,13 @@ impl LocalEngine {
     /// # Shapes
     /// Result (T, V).
     fn logits(&self, tokens: &[TokenId]) -> Result<Tensor> {
-        let mut tree = self.plant(tokens)?;
+        let mut tree = self.plant(tokens, 0)?;
         let rows: Vec<Row> = (0..tokens.len()).map(|node| Row { tree: 0, node }).collect();
         let hidden = self.decoder.forward(&rows, &mut [&mut tree])?;
         self.decoder.logits(&hidden)
     }
 
-    fn plant(&self, trunk: &[TokenId]) -> Result<TokenTree> {
+    fn plant(&self, trunk: &[TokenId], n_grown: usize) -> Result<TokenTree> {
         let (context, vocab) = (self.decoder.config.context, self.decoder.config.vocab);
         if trunk.is_empty() || trunk.len() > context {
             return Err(Error::TooLong { n_tokens: trunk.len(), context });
@@ -132,7 +132,7 @@ impl LocalEngine {
         if let Some(&id) = trunk.iter().find(|&&id| id as usize >= vocab) {
             return Err(Error::ForeignToken { id, vocab });
         }
-        Ok(TokenTree::new(&self.decoder.config, trunk))
+        Ok(TokenTree::new(&self.decoder.config, trunk, n_grown))
     }
 }
 

@@ -14,13 +14,12 @@ use rayon::prelude::*;
 use super::config::ModelConfig;
 use super::decoder::Row;
 use super::kernels::{LANES, dot, exp, sum_lanes, vectorised, with_values};
+use super::product::{Matrix, Product, ROWS as QUERIES};
 use crate::Result;
 use crate::tree::{GrownHead, HeadKv, TokenTree};
 
 /// Rows of one tree that one task takes.
 const ROWS_PER_TASK: usize = 16;
-/// Queries that the kernels take at once.
-const QUERIES: usize = 8;
 
 /// Frequencies of the rotary embedding.
 ///
@@ -169,6 +168,7 @@ struct Block<'a> {
     weights: Vec<f32>,
     /// (queries, head_stride)
     sums: Vec<f32>,
+    product: Product,
 }
 
 impl<'a> Block<'a> {
@@ -190,6 +190,7 @@ impl<'a> Block<'a> {
             queries: vec![0.0; n_queries * head_stride],
             weights: vec![0.0; n_queries * stride],
             sums: vec![0.0; n_queries * head_stride],
+            product: Product::default(),
         }
     }
 
@@ -200,16 +201,19 @@ impl<'a> Block<'a> {
 
     /// Attends with all query heads of one key head; writes their columns of `out` (rows, H·head_dim).
     fn attend(&mut self, head: usize, qkv: &[f32], out: &mut [f32]) {
+        self.load_queries(head, qkv);
+        self.score_trunk(head);
         vectorised(
             #[inline(always)]
             || {
-                self.load_queries(head, qkv);
-                self.score_trunk(head);
                 self.score_grown(head);
                 self.softmax();
-                self.sum_trunk(head);
-                self.sum_grown(head);
             },
+        );
+        self.sum_trunk(head);
+        vectorised(
+            #[inline(always)]
+            || self.sum_grown(head),
         );
         let (dim, group) = (self.attention.config.head_dim, self.group());
         let width = self.attention.config.n_heads * dim;
@@ -221,8 +225,7 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Rotates the queries and scales them by 1/√head_dim.
-    #[inline(always)]
+    /// Rotates the queries and scales them by 1/√`head_dim`.
     fn load_queries(&mut self, head: usize, qkv: &[f32]) {
         let (dim, group, width) = (self.attention.config.head_dim, self.group(), self.attention.qkv_width());
         let (stride, scale) = (self.tree.cache.head_stride, (dim as f32).sqrt().recip());
@@ -236,24 +239,19 @@ impl<'a> Block<'a> {
     }
 
     /// Queries × trunk keys: one product for all rows.
-    #[inline(always)]
     fn score_trunk(&mut self, head: usize) {
         let cache = &self.tree.cache;
         let keys = &cache.layers[self.layer].trunk_keys[head * cache.head_stride * cache.trunk_stride..];
-        let queries = self.queries.chunks_exact(QUERIES * cache.head_stride);
-        for (queries, scores) in queries.zip(self.weights.chunks_exact_mut(QUERIES * self.stride)) {
-            for at in (0..self.trunk_width).step_by(LANES) {
-                let mut sums = [[0f32; LANES]; QUERIES];
-                for d in 0..cache.head_stride {
-                    let keys = lanes(&keys[d * cache.trunk_stride + at..]);
-                    for (q, sums) in sums.iter_mut().enumerate() {
-                        add_scaled(sums, queries[q * cache.head_stride + d], keys);
-                    }
-                }
-                for (q, sums) in sums.iter().enumerate() {
-                    scores[q * self.stride + at..][..LANES].copy_from_slice(sums);
-                }
-            }
+        let keys = &keys[..cache.head_stride * cache.trunk_stride];
+        let blocks = self.queries.chunks_exact(QUERIES * cache.head_stride);
+        for (queries, scores) in blocks.zip(self.weights.chunks_exact_mut(QUERIES * self.stride)) {
+            let right = Matrix { values: keys, stride: cache.trunk_stride };
+            self.product.run(
+                Matrix { values: queries, stride: cache.head_stride },
+                right,
+                scores,
+                self.trunk_width,
+            );
         }
     }
 
@@ -300,26 +298,16 @@ impl<'a> Block<'a> {
     }
 
     /// Weights × trunk values: one product for all rows.
-    #[inline(always)]
     fn sum_trunk(&mut self, head: usize) {
-        let cache = &self.tree.cache;
-        let stride = cache.head_stride;
-        let values = &cache.layers[self.layer].trunk_values[head * self.tree.trunk_len() * stride..];
+        let stride = self.tree.cache.head_stride;
+        let values = &self.tree.cache.layers[self.layer].trunk_values;
+        let values = &values[head * self.tree.trunk_len() * stride..];
         let seen_by_any = self.task.seen.iter().copied().max().unwrap_or(0);
-        let weights = self.weights.chunks_exact(QUERIES * self.stride);
-        for (weights, out) in weights.zip(self.sums.chunks_exact_mut(QUERIES * stride)) {
-            for at in (0..stride).step_by(LANES) {
-                let mut sums = [[0f32; LANES]; QUERIES];
-                for t in 0..seen_by_any {
-                    let values = lanes(&values[t * stride + at..]);
-                    for (q, sums) in sums.iter_mut().enumerate() {
-                        add_scaled(sums, weights[q * self.stride + t], values);
-                    }
-                }
-                for (q, sums) in sums.iter().enumerate() {
-                    out[q * stride + at..][..LANES].copy_from_slice(sums);
-                }
-            }
+        let values = &values[..seen_by_any * stride];
+        let blocks = self.weights.chunks_exact(QUERIES * self.stride);
+        for (weights, out) in blocks.zip(self.sums.chunks_exact_mut(QUERIES * stride)) {
+            let right = Matrix { values, stride };
+            self.product.run(Matrix { values: weights, stride: self.stride }, right, out, stride);
         }
     }
 
@@ -341,19 +329,5 @@ impl<'a> Block<'a> {
                 }
             }
         }
-    }
-}
-
-/// The first [`LANES`] values, as an array that stays in registers.
-#[inline(always)]
-fn lanes(values: &[f32]) -> [f32; LANES] {
-    values.first_chunk().copied().unwrap_or([0.0; LANES])
-}
-
-/// `sums += scale · values`, lane by lane.
-#[inline(always)]
-fn add_scaled(sums: &mut [f32; LANES], scale: f32, values: [f32; LANES]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum = scale.mul_add(value, *sum);
     }
 }

@@ -4,11 +4,11 @@
 //! and v are one product, and so are gate and up. A single row is never multiplied alone: candle's product of
 //! one row sums in another order, and a path's bits must not depend on its company.
 
-use candle_core::{D, Device, IndexOp, Tensor};
+use candle_core::{Device, Tensor};
 
 use super::attention::{Attention, Rotary};
 use super::config::{ModelConfig, TiedHead};
-use super::kernels::{gated_silu, rms_norm};
+use super::kernels::{add, gated_silu, rms_norm};
 use crate::Result;
 use crate::tree::TokenTree;
 use crate::weights::Weights;
@@ -38,14 +38,14 @@ pub(crate) struct Decoder {
 #[derive(Debug)]
 struct Layer {
     attention_norm: Vec<f32>,
-    /// ((H + 2·kv heads)·head_dim, D): the rows of q, then k, then v
+    /// (D, (H + 2·kv heads)·`head_dim`): the columns of q, then k, then v
     qkv: Tensor,
-    /// (D, H·head_dim)
+    /// (H·`head_dim`, D)
     output: Tensor,
     mlp_norm: Vec<f32>,
-    /// (2F, D): the rows of gate, then up
+    /// (D, 2F): the columns of gate, then up
     gate_up: Tensor,
-    /// (D, F)
+    /// (F, D)
     down: Tensor,
 }
 
@@ -80,10 +80,10 @@ impl Decoder {
             let normed = rms_norm(&x, &layer.attention_norm, eps)?; // (T, D)
             let qkv = project(&normed, &layer.qkv)?; // (T, (H + 2·kv heads)·head_dim)
             let attended = attention.forward(index, &qkv, trees)?; // (T, H·head_dim)
-            x = (x + project(&attended, &layer.output)?)?;
+            x = add(&x, &project(&attended, &layer.output)?)?;
             let normed = rms_norm(&x, &layer.mlp_norm, eps)?; // (T, D)
             let gated = gated_silu(&project(&normed, &layer.gate_up)?)?; // (T, F)
-            x = (x + project(&gated, &layer.down)?)?;
+            x = add(&x, &project(&gated, &layer.down)?)?;
         }
         rms_norm(&x, &self.norm, eps)
     }
@@ -91,7 +91,7 @@ impl Decoder {
     /// # Shapes
     /// `hidden` (T, D) as [`Decoder::forward`] gives it, result (T, V).
     pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        project(hidden, &self.head)
+        project(hidden, &self.head.t()?)
     }
 }
 
@@ -109,24 +109,30 @@ impl Layer {
         let up = take("mlp.up_proj", &[mlp_width, width])?;
         Ok(Self {
             attention_norm: take("input_layernorm", &[width])?.to_vec1()?,
-            qkv: Tensor::cat(&[q, k, v], 0)?,
-            output: take("self_attn.o_proj", &[width, attended])?,
+            qkv: transposed(&Tensor::cat(&[q, k, v], 0)?)?,
+            output: transposed(&take("self_attn.o_proj", &[width, attended])?)?,
             mlp_norm: take("post_attention_layernorm", &[width])?.to_vec1()?,
-            gate_up: Tensor::cat(&[gate, up], 0)?,
-            down: take("mlp.down_proj", &[width, mlp_width])?,
+            gate_up: transposed(&Tensor::cat(&[gate, up], 0)?)?,
+            down: transposed(&take("mlp.down_proj", &[width, mlp_width])?)?,
         })
     }
 }
 
-/// `x · weightᵀ`, never of a single row: that would be summed in another order than the same row in company.
+/// Weights as the product reads them fastest.
 ///
 /// # Shapes
-/// `x` (T, K), `weight` (N, K), result (T, N).
+/// (out, in) to (in, out).
+fn transposed(weight: &Tensor) -> Result<Tensor> {
+    Ok(weight.t()?.contiguous()?)
+}
+
+/// `x · weight`, never of a single row: that would be summed in another order than the same row in company.
+///
+/// # Shapes
+/// `x` (T, K), `weight` (K, N), result (T, N).
 fn project(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     if x.dim(0)? == 1 {
-        let pair = Tensor::cat(&[x, x], 0)?;
-        return Ok(pair.matmul(&weight.t()?)?.i(..1)?.contiguous()?);
+        return Ok(Tensor::cat(&[x, x], 0)?.matmul(weight)?.narrow(0, 0, 1)?);
     }
-    debug_assert_eq!(x.dim(D::Minus1)?, weight.dim(1)?);
-    Ok(x.matmul(&weight.t()?)?)
+    Ok(x.matmul(weight)?)
 }

@@ -50,6 +50,27 @@ fn map_rows(x: &Tensor, width_out: usize, f: impl Fn(&[f32], &mut [f32]) + Sync)
     Ok(Tensor::from_vec(out, (n_rows, width_out), x.device())?)
 }
 
+/// `x + y`, for the residual stream.
+///
+/// # Shapes
+/// `x` and `y` (T, D), result (T, D).
+pub(crate) fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let (n_rows, width) = x.dims2()?;
+    let mut out = vec![0f32; n_rows * width];
+    with_values(x, |x| {
+        with_values(y, |y| {
+            let tasks = out.par_chunks_mut(ROWS_PER_TASK * width).zip(x.par_chunks(ROWS_PER_TASK * width));
+            tasks.zip(y.par_chunks(ROWS_PER_TASK * width)).for_each(|((out, x), y)| {
+                vectorised(
+                    #[inline(always)]
+                    || out.iter_mut().zip(x).zip(y).for_each(|((out, &x), &y)| *out = x + y),
+                );
+            });
+        })
+    })??;
+    Ok(Tensor::from_vec(out, (n_rows, width), x.device())?)
+}
+
 /// Root-mean-square norm over the last axis.
 ///
 /// # Shapes
@@ -126,7 +147,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     let clamped = if x > LOWEST { x } else { LOWEST };
     let clamped = if clamped < 88.0 { clamped } else { 88.0 };
-    let n = clamped.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let shifted = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
     let r = n.mul_add(-0.693_359_4, clamped);
     let r = n.mul_add(2.121_944_4e-4, r);
     let p = 1.987_569_1e-4f32;
@@ -136,7 +158,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 0.166_666_65);
     let p = p.mul_add(r, 0.5);
     let e = p.mul_add(r * r, r) + 1.0;
-    let scale = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    // The low bits of `shifted` are n: they become the exponent of 2ⁿ.
+    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     let below = if x.is_nan() { x } else { 0.0 };
     if x > LOWEST { e * scale } else { below }
 }

@@ -9,6 +9,7 @@ pub mod config;
 mod attention;
 mod decoder;
 mod kernels;
+mod product;
 
 pub use config::ModelConfig;
 pub(crate) use decoder::{Decoder, Row};

@@ -36,7 +36,10 @@ impl ModelTokenizer {
         }
     }
 
-    fn new(inner: tokenizers::Tokenizer, special: SpecialTokens) -> Self {
+    fn new(mut inner: tokenizers::Tokenizer, special: SpecialTokens) -> Self {
+        // The BOS is added where texts are rendered; what is left to a post-processor is to trim offsets, which
+        // would leave white space to no token.
+        inner.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         let mut plain = inner.clone();
         plain.set_encode_special_tokens(true);
         let added = inner.get_added_tokens_decoder();
