@@ -1,1 +1,118 @@
-fn main() {}
+//! What developers and newcomers run: `cargo xtask demo | test | ci | golden | perf`.
+//!
+//! Standard library only, so that it compiles in seconds on a fresh machine.
+
+mod perf;
+mod python;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "\
+cargo xtask demo                            build midcourse, fetch a small model, measure it, name the report
+cargo xtask test                            format, lints, every test (fetches the small model once)
+cargo xtask ci                              the same, as the continuous integration runs it
+cargo xtask golden                          make the reference files in testdata/ again with transformers
+cargo xtask perf eval [--peers] [--json]    how fast an evaluation runs, against its peers";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.first().map(String::as_str) {
+        Some("demo") => demo(),
+        Some("test" | "ci") => test(),
+        Some("golden") => golden(),
+        Some("perf") => perf::run(&arguments[1..]),
+        _ => Err(USAGE.to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            say(&problem);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The whole story on the sandbox set, from a fresh clone.
+fn demo() -> Result<(), String> {
+    cargo(&["build", "--release", "--package", "midcourse"])?;
+    midcourse(&["models", "pull", "smollm2"])?;
+    let out = free_directory(&root().join("runs"))?;
+    let out_text = out.display().to_string();
+    let eval = [
+        "eval", "--preset", "quick", "--model", "smollm2", "--data", "data/sandbox/eval.jsonl", "--benign",
+        "data/sandbox/benign.jsonl", "--seed", "7", "--out", &out_text,
+    ];
+    midcourse(&eval)?;
+    say(&format!("\nThe demo is done. Open {} in a browser.", out.join("report.html").display()));
+    Ok(())
+}
+
+/// The first of demo-1, demo-2, … that is not there.
+fn free_directory(runs: &Path) -> Result<PathBuf, String> {
+    let candidates = (1..10_000).map(|n| runs.join(format!("demo-{n}")));
+    candidates.into_iter().find(|path| !path.exists()).ok_or_else(|| format!("{} is full", runs.display()))
+}
+
+/// Everything that must hold before a change lands.
+fn test() -> Result<(), String> {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
+    cargo(&["run", "--package", "midcourse", "--", "models", "pull", "smollm2"])?;
+    cargo(&["test", "--workspace"])
+}
+
+/// Makes the goldens again; their tests say whether midcourse still agrees.
+fn golden() -> Result<(), String> {
+    let data = root().join("testdata");
+    let python = python::venv("golden", &data.join("requirements.txt"))?;
+    let model = model_path()?;
+    run(Command::new(python).arg(data.join("golden.py")).arg("--smollm2").arg(model).arg("--out").arg(&data))
+}
+
+/// Fetches the small model and returns where it is.
+pub(crate) fn model_path() -> Result<PathBuf, String> {
+    cargo(&["build", "--release", "--package", "midcourse"])?;
+    let output = Command::new(binary()).args(["models", "pull", "smollm2"]).output();
+    let output = output.map_err(|error| format!("midcourse: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+fn binary() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release").join("midcourse")
+}
+
+fn midcourse(arguments: &[&str]) -> Result<(), String> {
+    run(Command::new(binary()).args(arguments).current_dir(root()))
+}
+
+/// Runs cargo in the workspace.
+pub(crate) fn cargo(arguments: &[&str]) -> Result<(), String> {
+    run(Command::new(env!("CARGO")).args(arguments).current_dir(root()))
+}
+
+/// Runs a command, its output shown; says which one failed.
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
+    let shown = format!("{command:?}").replace('"', "");
+    say(&format!("→ {shown}"));
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{shown}: {status}")),
+        Err(error) => Err(format!("{shown}: {error}")),
+    }
+}
+
+/// Writes a line to standard error.
+pub(crate) fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

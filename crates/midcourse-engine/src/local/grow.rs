@@ -58,15 +58,16 @@ impl<'a> Grove<'a> {
     pub(super) fn grow(mut self, forest: &mut dyn Forest) -> std::result::Result<Usage, BoxError> {
         let mut next = forest.plant();
         loop {
+            if forest.stopping() {
+                next = None;
+                self.trees.values_mut().for_each(|growing| growing.waiting.clear());
+            }
+            self.trees.retain(|_, growing| !(growing.active.is_empty() && growing.waiting.is_empty()));
             while let Some(tree) = next.take_if(|tree| self.has_room(tree)) {
                 self.plant(&tree)?;
                 next = forest.plant();
             }
-            if forest.stopping() {
-                self.trees.values_mut().for_each(|growing| growing.waiting.clear());
-            }
             self.admit();
-            self.trees.retain(|_, growing| !(growing.active.is_empty() && growing.waiting.is_empty()));
             if self.trees.is_empty() {
                 return Ok(self.usage);
             }
@@ -114,6 +115,7 @@ impl<'a> Grove<'a> {
             if fork.at == 0 || fork.at > planted.trunk.len() || n_tokens > context {
                 return Err(Error::TooLong { n_tokens, context });
             }
+            self.engine.check_vocab(&fork.lead)?;
             let mut node = fork.at - 1;
             for &token in &fork.lead {
                 let (child, novelty) = tree.child(node, token);

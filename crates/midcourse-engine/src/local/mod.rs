@@ -4,6 +4,8 @@
 //! which is refilled as paths end; its size is bounded in bytes of keys and values and, if wanted, in paths.
 
 mod grow;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -125,14 +127,22 @@ impl LocalEngine {
     }
 
     fn plant(&self, trunk: &[TokenId], n_grown: usize) -> Result<TokenTree> {
-        let (context, vocab) = (self.decoder.config.context, self.decoder.config.vocab);
+        let context = self.decoder.config.context;
         if trunk.is_empty() || trunk.len() > context {
             return Err(Error::TooLong { n_tokens: trunk.len(), context });
         }
-        if let Some(&id) = trunk.iter().find(|&&id| id as usize >= vocab) {
-            return Err(Error::ForeignToken { id, vocab });
-        }
+        self.check_vocab(trunk)?;
         Ok(TokenTree::new(&self.decoder.config, trunk, n_grown))
+    }
+}
+
+impl LocalEngine {
+    fn check_vocab(&self, tokens: &[TokenId]) -> Result<()> {
+        let vocab = self.decoder.config.vocab;
+        match tokens.iter().find(|&&id| id as usize >= vocab) {
+            Some(&id) => Err(Error::ForeignToken { id, vocab }),
+            None => Ok(()),
+        }
     }
 }
 

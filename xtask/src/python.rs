@@ -1,0 +1,58 @@
+//! Virtual environments for the Python programs that midcourse is measured against and checked with.
+//!
+//! An environment lives in `target/xtask` and is made again when its requirements change; a stamp, written
+//! last, holds the requirements it was made from, so that one left half made is never used.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The Python of the environment `name` with `requirements` and whatever they depend on.
+pub(crate) fn venv(name: &str, requirements: &Path) -> Result<PathBuf, String> {
+    make(name, requirements, Dependencies::Resolved)
+}
+
+/// The Python of the environment `name` with exactly `requirements`: they are the whole list.
+pub(crate) fn exact_venv(name: &str, requirements: &Path) -> Result<PathBuf, String> {
+    make(name, requirements, Dependencies::Listed)
+}
+
+/// Where the packages that the required ones depend on come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dependencies {
+    Resolved,
+    Listed,
+}
+
+fn make(name: &str, requirements: &Path, dependencies: Dependencies) -> Result<PathBuf, String> {
+    let wanted = std::fs::read_to_string(requirements);
+    let wanted = wanted.map_err(|error| format!("{}: {error}", requirements.display()))?;
+    let environment = crate::target_dir().join("xtask").join(format!("venv-{name}"));
+    let (python, stamp) = (python_of(&environment), environment.join("requirements.txt"));
+    if python.exists() && std::fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
+        return Ok(python);
+    }
+    run(Command::new(system_python()).args(["-m", "venv", "--clear"]).arg(&environment))?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    if dependencies == Dependencies::Listed {
+        pip.arg("--no-deps");
+    }
+    run(pip.arg("--requirement").arg(requirements))?;
+    std::fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    Ok(python)
+}
+
+fn python_of(environment: &Path) -> PathBuf {
+    let path = if cfg!(windows) { ["Scripts", "python.exe"] } else { ["bin", "python"] };
+    environment.join(path.iter().collect::<PathBuf>())
+}
+
+/// `python3`, or what the variable names that the `midcourse` binary reads too.
+fn system_python() -> std::ffi::OsString {
+    std::env::var_os("MIDCOURSE_PYTHON").unwrap_or_else(|| "python3".into())
+}
+
+/// Standard output is kept for results.
+fn run(command: &mut Command) -> Result<(), String> {
+    crate::run(command.stdout(Stdio::null()))
+}
