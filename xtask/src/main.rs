@@ -40,8 +40,19 @@ fn demo() -> Result<(), String> {
     let out = free_directory(&root().join("runs"))?;
     let out_text = out.display().to_string();
     let eval = [
-        "eval", "--preset", "quick", "--model", "smollm2", "--data", "data/sandbox/eval.jsonl", "--benign",
-        "data/sandbox/benign.jsonl", "--seed", "7", "--out", &out_text,
+        "eval",
+        "--preset",
+        "quick",
+        "--model",
+        "smollm2",
+        "--data",
+        "data/sandbox/eval.jsonl",
+        "--benign",
+        "data/sandbox/benign.jsonl",
+        "--seed",
+        "7",
+        "--out",
+        &out_text,
     ];
     midcourse(&eval)?;
     say(&format!("\nThe demo is done. Open {} in a browser.", out.join("report.html").display()));

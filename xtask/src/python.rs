@@ -26,7 +26,7 @@ enum Dependencies {
 fn make(name: &str, requirements: &Path, dependencies: Dependencies) -> Result<PathBuf, String> {
     let wanted = std::fs::read_to_string(requirements);
     let wanted = wanted.map_err(|error| format!("{}: {error}", requirements.display()))?;
-    let environment = crate::target_dir().join("xtask").join(format!("venv-{name}"));
+    let environment = crate::root().join("target/xtask").join(format!("venv-{name}"));
     let (python, stamp) = (python_of(&environment), environment.join("requirements.txt"));
     if python.exists() && std::fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
         return Ok(python);

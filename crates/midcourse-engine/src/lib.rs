@@ -11,6 +11,7 @@ pub mod scripted;
 pub mod tokenizer;
 pub mod weights;
 
+mod contain;
 mod error;
 mod tree;
 

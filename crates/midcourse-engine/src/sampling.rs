@@ -8,7 +8,7 @@ use midcourse_core::engine::{Sampling, TokenId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use crate::model::{LANES, exp, sum_lanes, vectorised};
+use crate::model::{LANES, exp, max, sum_lanes, vectorised};
 
 /// The tokens that can be drawn, likeliest first, with their probabilities before the cut to the nucleus.
 ///
@@ -122,20 +122,6 @@ impl Weights {
         }
         found
     }
-}
-
-/// The largest value; NaN is passed over here and caught in the sum.
-#[inline(always)]
-fn max(values: &[f32]) -> f32 {
-    let mut most = [f32::NEG_INFINITY; LANES];
-    let blocks = values.chunks_exact(LANES);
-    let rest = blocks.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for block in blocks {
-        for (most, &value) in most.iter_mut().zip(block) {
-            *most = if value > *most { value } else { *most };
-        }
-    }
-    most.into_iter().fold(rest, f32::max)
 }
 
 /// Writes `exp((logit − most) · scale)` and returns the sum, added up in a fixed order.

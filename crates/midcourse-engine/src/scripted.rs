@@ -71,7 +71,7 @@ impl Scripted {
     /// What a path says: its text in tokens, ended by the end of turn.
     fn line(&self, tree: &Tree, fork: &Fork, path: PathSpec) -> Vec<TokenId> {
         let before = [&tree.trunk[..fork.at], &fork.lead].concat();
-        let before = self.tokenizer.text(&before);
+        let before = ByteTokenizer::text(&before);
         let line = self.lines.iter().find(|line| before.contains(&line.r#match));
         let Some(line) = line else { return vec![END] };
         let n = line.continuations.len();
@@ -144,16 +144,16 @@ impl Default for ByteTokenizer {
 }
 
 impl ByteTokenizer {
-    fn text(&self, ids: &[TokenId]) -> String {
-        let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.bytes(id).to_vec()).collect();
+    fn text(ids: &[TokenId]) -> String {
+        let bytes: Vec<u8> = ids.iter().flat_map(|&id| bytes_of(id)).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
+}
 
-    fn bytes(&self, id: TokenId) -> Vec<u8> {
-        match u8::try_from(id) {
-            Ok(byte) => vec![byte],
-            Err(_) => CONTROLS.get(id as usize - 256).map_or(Vec::new(), |c| c.as_bytes().to_vec()),
-        }
+fn bytes_of(id: TokenId) -> Vec<u8> {
+    match u8::try_from(id) {
+        Ok(byte) => vec![byte],
+        Err(_) => CONTROLS.get(id as usize - 256).map_or(Vec::new(), |c| c.as_bytes().to_vec()),
     }
 }
 
@@ -175,7 +175,7 @@ impl Tokenizer for ByteTokenizer {
     }
 
     fn decode(&self, ids: &[TokenId]) -> std::result::Result<String, TokenizeError> {
-        Ok(self.text(ids))
+        Ok(Self::text(ids))
     }
 
     fn count_special(&self, text: &str) -> usize {

@@ -22,7 +22,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done · 1 done, but a limit you set was 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Measure course-correction: force prefixes of harmful answers, sample, judge, report Corr@k
-    Eval(EvalArgs),
+    Eval(Box<EvalArgs>),
     /// Show what a model is given for one prefix, prove the prefill, and list the likeliest next tokens
     Probe(ProbeArgs),
     /// Make the pages of a finished run again
@@ -77,7 +77,7 @@ pub(crate) struct ProbeArgs {
     #[arg(long, value_name = "TEXT")]
     pub response: String,
     /// Tokens of the response to force
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub k: usize,
     /// open-turn: a true prefill; new-turn: closes the turn and opens another
     #[arg(long, default_value = "open-turn", value_parser = crate::plan::names::<Mode>(&["open-turn", "new-turn"]))]

@@ -7,7 +7,8 @@ use crate::storage::StorageError;
 
 /// Done, but a limit that the user set was missed.
 pub(crate) const GATE: u8 = 1;
-const USAGE: u8 = 2;
+/// Arguments that cannot be understood or do not go together.
+pub(crate) const USAGE: u8 = 2;
 const INPUT: u8 = 3;
 const STORAGE: u8 = 5;
 const UNSUPPORTED: u8 = 6;
@@ -75,6 +76,15 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
     });
     let hint =
         hint.unwrap_or("this is a defect of midcourse; please report it with the command that led here");
-    let text = midcourse_core::report::strip_controls(&format!("{error:#}"));
+    let text = midcourse_core::report::strip_controls(&causes(error));
     format!("error: {text}\nhint: {hint}")
+}
+
+/// The error and what caused it, but no cause that the text before it has told already.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| match cause.to_string() {
+        cause if text.is_empty() => cause,
+        cause if text.ends_with(&cause) => text,
+        cause => format!("{text}: {cause}"),
+    })
 }

@@ -34,6 +34,7 @@ pub(crate) fn read(path: &Path) -> Result<DataFile> {
 fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = BufReader::new(File::open(path)?);
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let is_compressed = ["gz", "xz", "zst", "zstd"].contains(&ending);
     let reader: Box<dyn Read> = match ending {
         "gz" => Box::new(flate2::read::MultiGzDecoder::new(file)),
         "xz" => Box::new(liblzma::read::XzDecoder::new_multi_decoder(file)),
@@ -41,10 +42,14 @@ fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
         _ => Box::new(file),
     };
     let mut bytes = Vec::new();
-    if reader.take(MAX_BYTES + 1).read_to_end(&mut bytes)? as u64 > MAX_BYTES {
-        return Err(std::io::Error::other("it holds more than 8 GiB"));
+    match reader.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
+        Ok(n_bytes) if n_bytes as u64 > MAX_BYTES => Err(std::io::Error::other("it holds more than 8 GiB")),
+        Ok(_) => Ok(bytes),
+        Err(error) if is_compressed => {
+            Err(std::io::Error::other(format!("after {} decompressed bytes: {error}", bytes.len())))
+        }
+        Err(error) => Err(error),
     }
-    Ok(bytes)
 }
 
 /// SHA-256 of a file, in hex.
@@ -62,5 +67,6 @@ pub(crate) fn sha256_of_file(path: &Path) -> std::io::Result<String> {
 
 /// Bytes in lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -42,7 +42,7 @@ pub(crate) struct EvalOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// Lengths of the forced prefixes: FROM..TO:STEP or a list; 0 is the plain answer [default: 10..80:10]
-    #[arg(long, value_name = "LENGTHS")]
+    #[arg(long, value_name = "LENGTHS", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_lengths: Option<Lengths>,
     /// What a length counts [default: tokens]
@@ -59,47 +59,47 @@ pub(crate) struct EvalOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Paths sampled from every prefix [default: 20]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paths: Option<usize>,
     /// Tokens a path may grow [default: 32]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_new_tokens: Option<usize>,
     /// Sampling temperature; 0 takes the likeliest token [default: 0.8]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
     /// Nucleus mass; 1 keeps every token [default: 0.7]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
     /// Who judges the continuations [default: rule]
     #[arg(long, value_parser = names::<JudgeName>(&["rule"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<JudgeName>,
-    /// Stop growing a path once it has turned; verdicts stay the same [default: off; quick: on]
+    /// Stop growing a path once it has turned; verdicts stay the same [default: off]
     #[arg(long, value_parser = names::<EarlyStop>(&["on", "off"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub early_stop: Option<EarlyStop>,
     /// Processor threads [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// Most paths growing at once; memory bounds them anyway [default: no limit]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_paths: Option<usize>,
     /// Exit with code 1 when more trials than this fail [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_failed: Option<usize>,
     /// Only the first N samples of each file
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// Seed of the run [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }

@@ -35,7 +35,7 @@ impl Signals {
 
     /// The failure to end with, once a signal has come.
     pub(crate) fn failure(&self, hint: String) -> Option<Failure> {
-        match self.received.load(Ordering::Relaxed) as i32 {
+        match i32::try_from(self.received.load(Ordering::Relaxed)).unwrap_or(0) {
             SIGINT => Some(Failure::Signal { name: "SIGINT", code: 130, hint }),
             SIGTERM => Some(Failure::Signal { name: "SIGTERM", code: 143, hint }),
             _ => None,

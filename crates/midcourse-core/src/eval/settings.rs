@@ -85,8 +85,9 @@ impl EvalSettings {
                 "for instance 10..80:10",
             );
         }
-        if let Some(pair) = self.prefix_lengths.windows(2).find(|pair| pair[0] >= pair[1]) {
-            let problem = format!("expected ascending lengths, found {} before {}", pair[0], pair[1]);
+        let pairs = self.prefix_lengths.iter().zip(self.prefix_lengths.iter().skip(1));
+        if let Some((first, second)) = pairs.into_iter().find(|(first, second)| first >= second) {
+            let problem = format!("expected ascending lengths, found {first} before {second}");
             return refuse("prefix-lengths", problem, "name every length once, shortest first");
         }
         if self.paths == 0 || self.paths > 100_000 {

@@ -46,7 +46,7 @@ pub struct Prefill {
     pub ids: Vec<TokenId>,
     /// Byte range of `text` for every token of `ids` (empty for an added beginning of sequence).
     pub offsets: Vec<Range<usize>>,
-    /// Index in `ids` of the first token of the response.
+    /// Index in `ids` of the first token that holds some of the response; it may begin before it.
     pub prefix_start: usize,
     /// Tokens that stand after a prefix: none in open-turn mode, end of turn and a new header in new-turn.
     pub lead: Vec<TokenId>,
@@ -93,8 +93,7 @@ pub fn prefill(
     let plain_text = [prompt_at..prompt_at + parts.prompt.len(), response_at..text.len()];
     let tokens = |text: &str, plain: &[Range<usize>]| encode(template, tokenizer, text, plain);
     let (ids, offsets) = with_bos(tokenizer, tokens(&text, &plain_text)?);
-    let prefix_start =
-        offsets.iter().position(|r| r.start >= response_at && !r.is_empty()).unwrap_or(ids.len());
+    let prefix_start = offsets.iter().position(|r| r.end > response_at).unwrap_or(ids.len());
     let question = template.render(&[Message::user(prompt)], NextTurn::Opened)?;
     let (plain, _) = with_bos(tokenizer, tokens(&question, &plain_text[..1])?);
     let lead = match mode {
@@ -135,22 +134,31 @@ impl Prefill {
     }
 
     /// Checks what a model is given for the prefix of `k` tokens: decodes the ids again and compares.
+    ///
+    /// A prefix that ends within a character has no text of its own: it is decoded with the tokens of the
+    /// response that complete the character.
     pub fn proof(&self, tokenizer: &dyn Tokenizer, k: usize) -> std::result::Result<Proof, TokenizeError> {
         let input = self.input(k);
         let special = tokenizer.special();
-        let decoded = tokenizer.decode(&input)?;
-        let decoded = decoded.trim_end_matches(char::REPLACEMENT_CHARACTER);
-        let end = self.response_at + self.prefix_bytes(k);
-        let whole = self.text[self.response_at..end].trim_end_matches(char::REPLACEMENT_CHARACTER);
+        let whole = self.whole_characters(k);
+        let decoded = tokenizer.decode(&self.input(whole))?;
+        let prefix = &self.text[self.response_at..self.response_at + self.prefix_bytes(whole)];
         let n_bos = input.iter().take_while(|&&id| Some(id) == special.bos).count();
         Ok(Proof {
-            ends_with_prefix: ends_with_up_to_one_char(decoded, whole),
+            ends_with_prefix: decoded.ends_with(prefix),
             no_end_of_turn_after: !input[self.prefix_start..]
                 .iter()
                 .any(|id| special.end_of_turn.contains(id)),
             n_bos,
             bos_as_expected: n_bos <= 1 && (n_bos == 1 || !special.adds_bos),
         })
+    }
+
+    /// The fewest tokens, at least `k`, that hold no part of a character without its rest.
+    fn whole_characters(&self, k: usize) -> usize {
+        let tokens = &self.offsets[self.prefix_start..];
+        let cuts_none = |at: &usize| *at == 0 || tokens[*at].start >= tokens[*at - 1].end;
+        (k..tokens.len()).find(cuts_none).unwrap_or(tokens.len())
     }
 }
 
@@ -161,15 +169,6 @@ impl ChatTemplate {
         let rendered = self.render(&messages, NextTurn::NotOpened).ok()?;
         Some(rendered.split_once(RESPONSE_MARK)?.1.to_owned())
     }
-}
-
-/// Whether `text` ends with `prefix`, or with all of it but a last character that its last token cuts.
-fn ends_with_up_to_one_char(text: &str, prefix: &str) -> bool {
-    text.ends_with(prefix)
-        || prefix
-            .char_indices()
-            .next_back()
-            .is_some_and(|(at, last)| last.len_utf8() > 1 && at > 0 && text.ends_with(&prefix[..at]))
 }
 
 /// A template's literal text around prompt and response.

@@ -24,14 +24,14 @@ fn tokens(rng: &mut PathRng, n: usize, engine: &LocalEngine) -> Vec<TokenId> {
 /// A random tree computed in random batches: for every node, its conversation and its logits.
 fn computed(engine: &LocalEngine, rng: &mut PathRng, n_trunk: usize) -> Vec<(Vec<TokenId>, Vec<f32>)> {
     let n_grown = 24;
-    let mut trees: Vec<_> = (0..2)
-        .map(|_| engine.plant(&tokens(rng, n_trunk, engine), n_grown).unwrap())
-        .collect();
+    let mut trees: Vec<_> =
+        (0..2).map(|_| engine.plant(&tokens(rng, n_trunk, engine), n_grown).unwrap()).collect();
     let mut paths: Vec<BTreeMap<usize, Vec<TokenId>>> = trees
         .iter()
         .map(|tree| (0..n_trunk).map(|node| (node, (0..=node).map(|i| tree.token(i)).collect())).collect())
         .collect();
-    let mut pending: Vec<Row> = (0..2).flat_map(|tree| (0..n_trunk).map(move |node| Row { tree, node })).collect();
+    let mut pending: Vec<Row> =
+        (0..2).flat_map(|tree| (0..n_trunk).map(move |node| Row { tree, node })).collect();
     let mut found = Vec::new();
     for _ in 0..4 {
         let mut refs: Vec<&mut TokenTree> = trees.iter_mut().collect();
@@ -118,7 +118,10 @@ fn trees(engine: &LocalEngine) -> Vec<Tree> {
                 at,
                 lead: if i == 1 { vec![5, 6, 7] } else { Vec::new() },
                 paths: (0..6)
-                    .map(|path| PathSpec { id: (tree * 3 + i) * 6 + path, seed: (tree * 31 + i * 7 + path) as u32 })
+                    .map(|path| PathSpec {
+                        id: (tree * 3 + i) * 6 + path,
+                        seed: (tree * 31 + i * 7 + path) as u32,
+                    })
                     .collect(),
             };
             let forks = [8, 14, trunk.len()].into_iter().enumerate().map(fork).collect();
@@ -160,7 +163,8 @@ fn the_batch_changes_nothing() {
 fn distinct(trees: &[Tree], grown: &BTreeMap<usize, Grown>) -> usize {
     let mut n = 0;
     for tree in trees {
-        let mut nodes: BTreeSet<Vec<TokenId>> = (1..=tree.trunk.len()).map(|i| tree.trunk[..i].to_vec()).collect();
+        let mut nodes: BTreeSet<Vec<TokenId>> =
+            (1..=tree.trunk.len()).map(|i| tree.trunk[..i].to_vec()).collect();
         for fork in &tree.forks {
             for path in &fork.paths {
                 let Grown { tokens, finish, .. } = &grown[&path.id];
@@ -181,9 +185,11 @@ fn each_distinct_token_is_computed_once() {
         let mut forest = Collector { trees: trees(&engine), stop_second, ..Collector::default() };
         let usage = engine.grow(&Sampling { temperature, ..SAMPLING }, &mut forest).unwrap();
         assert_eq!(usage.n_computed, distinct(&trees(&engine), &forest.grown));
-        let n_drawn: usize = forest.grown.values().map(|path| {
-            path.tokens.len() + usize::from(path.finish == Finish::EndOfTurn)
-        }).sum();
+        let n_drawn: usize = forest
+            .grown
+            .values()
+            .map(|path| path.tokens.len() + usize::from(path.finish == Finish::EndOfTurn))
+            .sum();
         assert_eq!(usage.n_sampled, n_drawn);
     }
 }
@@ -225,6 +231,7 @@ fn what_does_not_fit_is_refused() {
     let foreign = engine.config().vocab as TokenId;
     assert!(matches!(engine.logps(&[1, foreign]), Err(Error::ForeignToken { .. })));
     let fork = Fork { at: 2, lead: vec![foreign], paths: vec![PathSpec { id: 0, seed: 0 }] };
-    let mut forest = Collector { trees: vec![Tree { trunk: vec![1, 2], forks: vec![fork] }], ..Collector::default() };
+    let mut forest =
+        Collector { trees: vec![Tree { trunk: vec![1, 2], forks: vec![fork] }], ..Collector::default() };
     assert!(engine.grow(&SAMPLING, &mut forest).is_err());
 }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::config::ModelConfig;
 use super::decoder::Row;
-use super::kernels::{LANES, dot, exp, sum_lanes, vectorised, with_values};
+use super::kernels::{LANES, add_scaled, dot, softmax, vectorised, with_values};
 use super::product::{Matrix, Product, ROWS as QUERIES};
 use crate::Result;
 use crate::tree::{GrownHead, HeadKv, TokenTree};
@@ -105,7 +105,7 @@ impl<'a> Attention<'a> {
     /// Keeps the rows' keys and values in their trees and attends.
     ///
     /// # Shapes
-    /// `qkv` (T, (H + 2·kv heads)·head_dim), result (T, H·head_dim).
+    /// `qkv` (T, (H + 2·kv heads) · head_dim), result (T, H · head_dim).
     pub(crate) fn forward(&self, layer: usize, qkv: &Tensor, trees: &mut [&mut TokenTree]) -> Result<Tensor> {
         let width = self.config.n_heads * self.config.head_dim;
         let mut out = vec![0f32; self.rows.len() * width];
@@ -199,7 +199,7 @@ impl<'a> Block<'a> {
         self.attention.config.n_heads / self.attention.config.n_kv_heads
     }
 
-    /// Attends with all query heads of one key head; writes their columns of `out` (rows, H·head_dim).
+    /// Attends with all query heads of one key head; writes their columns of `out` (rows, H · head_dim).
     fn attend(&mut self, head: usize, qkv: &[f32], out: &mut [f32]) {
         self.load_queries(head, qkv);
         self.score_trunk(head);
@@ -277,24 +277,7 @@ impl<'a> Block<'a> {
     #[inline(always)]
     fn softmax(&mut self) {
         let n_queries = self.task.rows.len() * self.group();
-        for scores in self.weights.chunks_exact_mut(self.stride).take(n_queries) {
-            let mut most = [f32::NEG_INFINITY; LANES];
-            for block in scores.chunks_exact(LANES) {
-                for (most, &score) in most.iter_mut().zip(block) {
-                    *most = if score > *most { score } else { *most };
-                }
-            }
-            let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
-            let mut sums = [0f32; LANES];
-            for block in scores.chunks_exact_mut(LANES) {
-                for (sum, score) in sums.iter_mut().zip(block) {
-                    *score = exp(*score - most);
-                    *sum += *score;
-                }
-            }
-            let scale = sum_lanes(sums).recip();
-            scores.iter_mut().for_each(|weight| *weight *= scale);
-        }
+        self.weights.chunks_exact_mut(self.stride).take(n_queries).for_each(softmax);
     }
 
     /// Weights × trunk values: one product for all rows.
@@ -323,9 +306,7 @@ impl<'a> Block<'a> {
                 let sums = &mut self.sums[q * stride..][..stride];
                 for (&weight, &node) in weights.iter().zip(grown) {
                     let values = layer.grown_value(GrownHead { node, head, n_heads, stride });
-                    for (sum, &value) in sums.iter_mut().zip(values) {
-                        *sum = weight.mul_add(value, *sum);
-                    }
+                    add_scaled(sums, weight, values);
                 }
             }
         }

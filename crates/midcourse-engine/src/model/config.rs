@@ -77,17 +77,22 @@ impl ModelConfig {
             return Err(unsupported_family(path, family));
         }
         let number = |key: &str| meta.number(&format!("llama.{key}"));
-        if let Some(scaling) = content.metadata.get("llama.rope.scaling.type")
-            && scaling.to_string().is_ok_and(|s| s != "none")
-        {
+        if meta.optional_text("llama.rope.scaling.type")?.is_some_and(|kind| kind != "none") {
             return Err(unsupported(path, "rotary scaling (llama.rope.scaling.type)"));
+        }
+        // Llama 3.1 and later carry their rotary scaling as a tensor.
+        let is_unknown =
+            |name: &&String| *name == "rope_freqs.weight" || name.rsplit('.').next() == Some("bias");
+        if let Some(name) = content.tensor_infos.keys().filter(is_unknown).min() {
+            return Err(unsupported(path, &format!("rotary scaling or a bias (tensor {name})")));
         }
         let (width, n_heads) = (number("embedding_length")?, number("attention.head_count")?);
         let head_dim = match meta.optional_number("llama.attention.key_length")? {
             Some(dim) => dim,
             None => width / n_heads.max(1),
         };
-        let vocab = content.tensor_infos.get("token_embd.weight").map_or(0, |t| t.shape.dims()[0]);
+        let embedding = content.tensor_infos.get("token_embd.weight");
+        let vocab = embedding.and_then(|t| t.shape.dims().first()).copied().unwrap_or(0);
         let tied = !content.tensor_infos.contains_key("output.weight");
         Self {
             width,
@@ -102,7 +107,7 @@ impl ModelConfig {
             norm_eps: meta.float("llama.attention.layer_norm_rms_epsilon")?,
             tied_head: if tied { TiedHead::Tied } else { TiedHead::Separate },
         }
-        .checked(path)
+        .checked(path, &GGUF_NAMES)
     }
 
     /// Reads a `config.json` in transformers' form.
@@ -110,12 +115,10 @@ impl ModelConfig {
         let fields = JsonFields { path, json };
         fields.require_llama()?;
         let (width, n_heads) = (fields.number("hidden_size")?, fields.number("num_attention_heads")?);
-        let optional = |name: &str| fields.optional(name, serde_json::Value::as_u64);
-        let rope_base = match json.get("rope_parameters") {
-            Some(rope) => rope.get("rope_theta").and_then(serde_json::Value::as_f64),
-            None => fields.optional("rope_theta", serde_json::Value::as_f64)?,
-        };
-        let tied = fields.optional("tie_word_embeddings", serde_json::Value::as_bool)?.unwrap_or(false);
+        let optional = |name: &str| fields.optional(name, "a whole number", serde_json::Value::as_u64);
+        let float = |name: &str| fields.optional(name, "a number", serde_json::Value::as_f64);
+        let rope_base = fields.rope("rope_parameters")?.or(float("rope_theta")?);
+        let tied = fields.flag("tie_word_embeddings")?;
         Self {
             width,
             mlp_width: fields.number("intermediate_size")?,
@@ -126,26 +129,28 @@ impl ModelConfig {
             vocab: fields.number("vocab_size")?,
             context: fields.number("max_position_embeddings")?,
             rope_base: rope_base.unwrap_or(10_000.0),
-            norm_eps: fields.optional("rms_norm_eps", serde_json::Value::as_f64)?.unwrap_or(1e-6),
+            norm_eps: float("rms_norm_eps")?.unwrap_or(1e-6),
             tied_head: if tied { TiedHead::Tied } else { TiedHead::Separate },
         }
-        .checked(path)
+        .checked(path, &JSON_NAMES)
     }
 
     /// Refuses sizes that no decoder has, before anything is allocated by them.
-    fn checked(self, path: &Path) -> Result<Self> {
+    fn checked(self, path: &Path, names: &[&str; 10]) -> Result<Self> {
+        let [width, mlp_width, n_layers, n_heads, n_kv_heads, head_dim, vocab, context, rope_base, norm_eps] =
+            *names;
         let problem = |field: &str, problem: String| {
             Err(Error::Config { path: path.to_owned(), field: field.into(), problem })
         };
         for (field, size, most) in [
-            ("width", self.width, 1 << 16),
-            ("mlp_width", self.mlp_width, 1 << 18),
-            ("n_layers", self.n_layers, 1 << 10),
-            ("n_heads", self.n_heads, 1 << 10),
-            ("n_kv_heads", self.n_kv_heads, 1 << 10),
-            ("head_dim", self.head_dim, 1 << 10),
-            ("vocab", self.vocab, 1 << 22),
-            ("context", self.context, 1 << 26),
+            (width, self.width, 1 << 16),
+            (mlp_width, self.mlp_width, 1 << 18),
+            (n_layers, self.n_layers, 1 << 10),
+            (n_heads, self.n_heads, 1 << 10),
+            (n_kv_heads, self.n_kv_heads, 1 << 10),
+            (head_dim, self.head_dim, 1 << 10),
+            (vocab, self.vocab, 1 << 22),
+            (context, self.context, 1 << 26),
         ] {
             if size == 0 || size > most {
                 return problem(field, format!("expected 1 to {most}, found {size}"));
@@ -153,23 +158,49 @@ impl ModelConfig {
         }
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             let found = format!("{} query heads do not share {} key heads", self.n_heads, self.n_kv_heads);
-            return problem("n_kv_heads", found);
+            return problem(n_kv_heads, found);
         }
         if !self.head_dim.is_multiple_of(2) {
-            return problem("head_dim", format!("expected an even number, found {}", self.head_dim));
+            return problem(head_dim, format!("expected an even number, found {}", self.head_dim));
         }
         if !(self.rope_base.is_finite() && self.rope_base > 1.0) {
-            return problem("rope_base", format!("expected a number above 1, found {}", self.rope_base));
+            return problem(rope_base, format!("expected a number above 1, found {}", self.rope_base));
         }
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
-            return problem(
-                "norm_eps",
-                format!("expected a number between 0 and 1, found {}", self.norm_eps),
-            );
+            let found = format!("expected a number between 0 and 1, found {}", self.norm_eps);
+            return problem(norm_eps, found);
         }
         Ok(self)
     }
 }
+
+/// What GGUF calls the fields of [`ModelConfig`], in their order in [`ModelConfig::checked`].
+const GGUF_NAMES: [&str; 10] = [
+    "llama.embedding_length",
+    "llama.feed_forward_length",
+    "llama.block_count",
+    "llama.attention.head_count",
+    "llama.attention.head_count_kv",
+    "llama.attention.key_length",
+    "rows of token_embd.weight",
+    "llama.context_length",
+    "llama.rope.freq_base",
+    "llama.attention.layer_norm_rms_epsilon",
+];
+
+/// What `config.json` calls them.
+const JSON_NAMES: [&str; 10] = [
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "vocab_size",
+    "max_position_embeddings",
+    "rope_theta",
+    "rms_norm_eps",
+];
 
 fn unsupported(path: &Path, what: &str) -> Error {
     Error::Unsupported {
@@ -189,42 +220,71 @@ struct JsonFields<'a> {
     json: &'a serde_json::Value,
 }
 
-impl JsonFields<'_> {
+impl<'a> JsonFields<'a> {
     fn require_llama(&self) -> Result<()> {
-        let family = self.json.get("model_type").and_then(serde_json::Value::as_str).unwrap_or("(none)");
+        let family = self.text("model_type")?.unwrap_or("(none)");
         if family != "llama" {
             return Err(unsupported_family(self.path, family));
         }
-        let scaling = ["rope_scaling", "rope_parameters"].iter().filter_map(|key| self.json.get(key));
-        let kinds = scaling.filter_map(|s| s.get("rope_type").or_else(|| s.get("type")));
-        if let Some(kind) = kinds.filter_map(serde_json::Value::as_str).find(|kind| *kind != "default") {
-            return Err(unsupported(self.path, &format!("rotary scaling of type {kind:?}")));
-        }
+        self.rope("rope_scaling")?;
         for bias in ["attention_bias", "mlp_bias"] {
-            if self.json.get(bias).and_then(serde_json::Value::as_bool) == Some(true) {
+            if self.flag(bias)? {
                 return Err(unsupported(self.path, &format!("{bias}: true")));
             }
         }
-        match self.json.get("hidden_act").and_then(serde_json::Value::as_str) {
+        match self.text("hidden_act")? {
             None | Some("silu") => Ok(()),
             Some(other) => Err(unsupported(self.path, &format!("the activation {other:?}"))),
         }
     }
 
-    fn optional<T>(&self, name: &str, read: impl Fn(&serde_json::Value) -> Option<T>) -> Result<Option<T>> {
+    /// The base of the rotary embedding that the object `name` gives, which must not ask for scaling.
+    fn rope(&self, name: &str) -> Result<Option<f64>> {
+        let Some(rope) = self.optional(name, "an object", serde_json::Value::as_object)? else {
+            return Ok(None);
+        };
+        let kind = rope.get("rope_type").or_else(|| rope.get("type"));
+        match kind.map(|kind| kind.as_str().ok_or_else(|| self.wrong(name, "a text as type", kind))) {
+            None | Some(Ok("default")) => {}
+            Some(kind) => return Err(unsupported(self.path, &format!("rotary scaling of type {:?}", kind?))),
+        }
+        let base = |base: &serde_json::Value| {
+            base.as_f64().ok_or_else(|| self.wrong(&format!("{name}.rope_theta"), "a number", base))
+        };
+        rope.get("rope_theta").map(base).transpose()
+    }
+
+    fn optional<T>(
+        &self,
+        name: &str,
+        kind: &str,
+        read: impl Fn(&'a serde_json::Value) -> Option<T>,
+    ) -> Result<Option<T>> {
         match self.json.get(name) {
             None | Some(serde_json::Value::Null) => Ok(None),
-            Some(value) => read(value).map(Some).ok_or_else(|| self.wrong(name, &format!("found {value}"))),
+            Some(value) => read(value).map(Some).ok_or_else(|| self.wrong(name, kind, value)),
         }
     }
 
-    fn number(&self, name: &str) -> Result<usize> {
-        let found = self.optional(name, serde_json::Value::as_u64)?;
-        found.map(|n| n as usize).ok_or_else(|| self.wrong(name, "it is missing"))
+    fn text(&self, name: &str) -> Result<Option<&'a str>> {
+        self.optional(name, "a text", serde_json::Value::as_str)
     }
 
-    fn wrong(&self, name: &str, found: &str) -> Error {
-        let problem = format!("expected a number, but {found}");
+    /// A truth value; a missing one is false.
+    fn flag(&self, name: &str) -> Result<bool> {
+        Ok(self.optional(name, "true or false", serde_json::Value::as_bool)?.unwrap_or(false))
+    }
+
+    fn number(&self, name: &str) -> Result<usize> {
+        let found = self.optional(name, "a whole number", serde_json::Value::as_u64)?;
+        found.map(|n| n as usize).ok_or_else(|| self.problem(name, "it is missing".into()))
+    }
+
+    fn wrong(&self, name: &str, kind: &str, found: &serde_json::Value) -> Error {
+        self.problem(name, format!("expected {kind}, found {found}"))
+    }
+
+    fn problem(&self, name: &str, problem: String) -> Error {
         Error::Config { path: self.path.to_owned(), field: name.into(), problem }
     }
 }

@@ -123,6 +123,45 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(lanes) + rest
 }
 
+/// The largest value; NaN is passed over, to be met again in whatever is summed.
+#[inline(always)]
+pub(crate) fn max(values: &[f32]) -> f32 {
+    let mut most = [f32::NEG_INFINITY; LANES];
+    let blocks = values.chunks_exact(LANES);
+    let rest = blocks.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for block in blocks {
+        for (most, &value) in most.iter_mut().zip(block) {
+            *most = if value > *most { value } else { *most };
+        }
+    }
+    most.into_iter().fold(rest, f32::max)
+}
+
+/// Scores become weights that add up to 1. A score of −∞ weighs exactly 0, so that it changes no sum.
+#[inline(always)]
+pub(crate) fn softmax(scores: &mut [f32]) {
+    let most = max(scores);
+    let mut sums = [0f32; LANES];
+    for block in scores.chunks_mut(LANES) {
+        for (sum, score) in sums.iter_mut().zip(block) {
+            *score = exp(*score - most);
+            *sum += *score;
+        }
+    }
+    let scale = sum_lanes(sums).recip();
+    for weight in scores {
+        *weight *= scale;
+    }
+}
+
+/// `sums += scale · values`.
+#[inline(always)]
+pub(crate) fn add_scaled(sums: &mut [f32], scale: f32, values: &[f32]) {
+    for (sum, &value) in sums.iter_mut().zip(values) {
+        *sum = scale.mul_add(value, *sum);
+    }
+}
+
 /// Adds partial sums as a binary tree.
 #[inline(always)]
 pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
@@ -176,9 +215,9 @@ mod tests {
             let exact = f64::from(x).exp();
             assert!(((f64::from(exp(x)) - exact) / exact).abs() < 2.5e-7, "exp({x})");
         }
-        assert_eq!(exp(0.0), 1.0);
-        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
-        assert_eq!(exp(-100.0), 0.0);
+        let exact = [0.0, f32::NEG_INFINITY, -100.0].map(|x| exp(x).to_bits());
+        assert_eq!(exact, [1.0, 0.0, 0.0].map(f32::to_bits));
+        assert!(exp(f32::NAN).is_nan());
     }
 
     /// Reference: `x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * w` and

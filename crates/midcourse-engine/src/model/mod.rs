@@ -13,4 +13,4 @@ mod product;
 
 pub use config::ModelConfig;
 pub(crate) use decoder::{Decoder, Row};
-pub(crate) use kernels::{LANES, exp, sum_lanes, vectorised, with_values};
+pub(crate) use kernels::{LANES, exp, max, sum_lanes, vectorised, with_values};

@@ -34,11 +34,20 @@ pub(super) fn read(file: &GgufFile) -> Result<ModelTokenizer> {
         return Err(unsupported(&file.path, &format!("the tokenizer {kind:?} (tokenizer.ggml.model)")));
     }
     let texts = meta.texts("tokenizer.ggml.tokens")?;
+    let n_rows = file.content.tensor_infos.get("token_embd.weight").and_then(|t| t.shape.dims().first());
+    if let Some(n_rows) = n_rows.filter(|n| **n != texts.len()) {
+        let problem = format!("expected {n_rows} as token_embd.weight has rows, found {}", texts.len());
+        return Err(wrong(&file.path, "tokenizer.ggml.tokens", &problem));
+    }
     let mut tokenizer = tokenizers::Tokenizer::new(bpe(&meta, &texts)?);
     let pre = meta.optional_text("tokenizer.ggml.pre")?;
     tokenizer.with_pre_tokenizer(Some(pre_tokenizer(&file.path, pre)?));
     tokenizer.with_decoder(Some(ByteLevel::default()));
     let types = meta.optional_numbers("tokenizer.ggml.token_type")?.unwrap_or_default();
+    if ![0, texts.len()].contains(&types.len()) {
+        let problem = format!("expected {} as there are tokens, found {}", texts.len(), types.len());
+        return Err(wrong(&file.path, "tokenizer.ggml.token_type", &problem));
+    }
     let added = texts.iter().zip(&types).filter(|(_, kind)| [CONTROL, USER_DEFINED].contains(*kind));
     let added = added.map(|(text, kind)| AddedToken::from(*text, *kind == CONTROL));
     tokenizer

@@ -12,7 +12,9 @@ use std::path::Path;
 use midcourse_core::engine::TokenId;
 use midcourse_core::template::{ChatTemplate, Encoding, SpecialTokens, TokenizeError, Tokenizer};
 
+use crate::contain::contain;
 use crate::weights::ModelFiles;
+use crate::weights::safetensors::read_json;
 use crate::{Error, Result};
 
 /// A model's tokenizer.
@@ -52,23 +54,15 @@ impl ModelTokenizer {
     fn from_dir(dir: &Path, config: &serde_json::Value) -> Result<Self> {
         let path = dir.join("tokenizer.json");
         let bytes = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|e| Error::ModelFile {
-            path: path.clone(),
-            problem: format!("expected a tokenizer of the tokenizers library: {e}"),
-            hint: "a SentencePiece tokenizer.model must be converted to tokenizer.json first".into(),
-        })?;
+        let inner = library(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(|e| broken(&path, &e))?;
         let vocab = config.get("vocab_size").and_then(serde_json::Value::as_u64).unwrap_or(u64::MAX);
         if let Some((text, id)) = inner.get_vocab(true).into_iter().find(|(_, id)| u64::from(*id) >= vocab) {
             let problem = format!("expected ids below {vocab}, found {id} for {text:?}");
             return Err(Error::Config { path, field: "vocab".into(), problem });
         }
         let settings = dir.join("tokenizer_config.json");
-        let settings = if settings.exists() {
-            crate::weights::safetensors::read_json(&settings)?
-        } else {
-            serde_json::Value::Null
-        };
-        let special = special_of_dir(&inner, dir, &settings, config);
+        let settings = if settings.exists() { read_json(&settings)? } else { serde_json::Value::Null };
+        let special = special_of_dir(&inner, dir, &settings, config)?;
         Ok(Self::new(inner, special))
     }
 
@@ -152,7 +146,7 @@ impl Tokenizer for ModelTokenizer {
     }
 
     fn decode(&self, ids: &[TokenId]) -> std::result::Result<String, TokenizeError> {
-        self.inner.decode(ids, false).map_err(|e| TokenizeError(e.to_string()))
+        library(|| self.inner.decode(ids, false))
     }
 
     fn count_special(&self, text: &str) -> usize {
@@ -170,11 +164,24 @@ impl Tokenizer for ModelTokenizer {
     }
 }
 
+/// Makes a call of the tokenizers library.
+fn library<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> std::result::Result<T, TokenizeError> {
+    contain(|| call().map_err(|e| e.to_string())).and_then(|result| result).map_err(TokenizeError)
+}
+
+fn broken(path: &Path, error: &TokenizeError) -> Error {
+    Error::ModelFile {
+        path: path.to_owned(),
+        problem: format!("expected a tokenizer of the tokenizers library: {}", error.0),
+        hint: "a SentencePiece tokenizer.model must be converted to tokenizer.json first".into(),
+    }
+}
+
 fn encode_whole(
     tokenizer: &tokenizers::Tokenizer,
     text: &str,
 ) -> std::result::Result<Encoding, TokenizeError> {
-    let encoding = tokenizer.encode(text, false).map_err(|e| TokenizeError(e.to_string()))?;
+    let encoding = library(|| tokenizer.encode(text, false))?;
     let offsets = encoding.get_offsets().iter().map(|&(from, to)| from..to).collect();
     Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets })
 }
@@ -185,21 +192,18 @@ fn special_of_dir(
     dir: &Path,
     settings: &serde_json::Value,
     config: &serde_json::Value,
-) -> SpecialTokens {
+) -> Result<SpecialTokens> {
     let named = |field: &str| {
         let value = settings.get(field)?;
         let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
         inner.token_to_id(text)
     };
-    let generation = crate::weights::safetensors::read_json(&dir.join("generation_config.json")).ok();
-    let ids = |source: Option<&serde_json::Value>| -> Vec<TokenId> {
-        let Some(value) = source.and_then(|s| s.get("eos_token_id")) else { return Vec::new() };
-        let one = value.as_u64().into_iter();
-        let many = value.as_array().into_iter().flatten().filter_map(serde_json::Value::as_u64);
-        one.chain(many).filter_map(|id| TokenId::try_from(id).ok()).collect()
-    };
     let mut end_of_turn: Vec<TokenId> = named("eos_token").into_iter().collect();
-    end_of_turn.extend(ids(generation.as_ref()).into_iter().chain(ids(Some(config))));
+    let generation = dir.join("generation_config.json");
+    if generation.exists() {
+        end_of_turn.extend(ends(&generation, &read_json(&generation)?)?);
+    }
+    end_of_turn.extend(ends(&dir.join("config.json"), config)?);
     let mut seen = Vec::new();
     end_of_turn.retain(|id| {
         !seen.contains(id) && {
@@ -207,7 +211,22 @@ fn special_of_dir(
             true
         }
     });
-    let first = inner.encode("", true).ok().and_then(|e| e.get_ids().first().copied());
+    let empty = library(|| inner.encode("", true)).map_err(|e| broken(&dir.join("tokenizer.json"), &e))?;
+    let first = empty.get_ids().first().copied();
     let bos = named("bos_token").or(first);
-    SpecialTokens { bos, adds_bos: first.is_some() && first == bos, end_of_turn }
+    Ok(SpecialTokens { bos, adds_bos: first.is_some() && first == bos, end_of_turn })
+}
+
+/// The field `eos_token_id`: missing, an id or several.
+fn ends(path: &Path, json: &serde_json::Value) -> Result<Vec<TokenId>> {
+    let Some(value) = json.get("eos_token_id").filter(|value| !value.is_null()) else {
+        return Ok(Vec::new());
+    };
+    let list = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let id = |id: &serde_json::Value| id.as_u64().and_then(|id| TokenId::try_from(id).ok());
+    list.iter().map(id).collect::<Option<_>>().ok_or_else(|| Error::Config {
+        path: path.to_owned(),
+        field: "eos_token_id".into(),
+        problem: format!("expected a token id or a list of them, found {value}"),
+    })
 }

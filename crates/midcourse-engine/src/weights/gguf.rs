@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::gguf_file;
 use candle_core::{DType, Device, Tensor};
 
+use crate::contain::contain;
 use crate::{Error, Result};
 
 /// An open GGUF file.
@@ -31,11 +32,13 @@ impl GgufFile {
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let mut reader = BufReader::new(file);
-        let content = gguf_file::Content::read(&mut reader).map_err(|error| {
+        let content = contain(|| gguf_file::Content::read(&mut reader));
+        let content = content.and_then(|content| content.map_err(|error| first_line(&error)));
+        let content = content.map_err(|problem| {
             let at = reader.stream_position().unwrap_or(0);
             Error::ModelFile {
                 path: path.to_owned(),
-                problem: format!("expected a GGUF header, but at byte {at}: {}", first_line(&error)),
+                problem: format!("expected a GGUF header, but at byte {at}: {problem}"),
                 hint: "the file is cut short or is not GGUF; a model is a .gguf file or a directory with \
                        config.json"
                     .into(),

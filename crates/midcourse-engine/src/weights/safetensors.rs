@@ -106,7 +106,8 @@ fn read_index(dir: &Path) -> Result<BTreeMap<String, String>> {
     }
     let json = read_json(&path)?;
     let map = json.get("weight_map").and_then(|map| map.as_object());
-    let map = map.ok_or_else(|| broken(&path, "field weight_map: expected an object".into()))?;
+    let map = map.filter(|map| !map.is_empty());
+    let map = map.ok_or_else(|| broken(&path, "field weight_map: expected an object of tensors".into()))?;
     let shard = |(tensor, file): (&String, &serde_json::Value)| match file.as_str() {
         Some(file) if !file.contains(['/', '\\']) && file.ends_with(".safetensors") => {
             Ok((tensor.clone(), file.to_owned()))

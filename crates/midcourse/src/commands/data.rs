@@ -26,12 +26,11 @@ pub(crate) fn run(command: &DataCommand) -> Result<u8> {
 fn check(file: &Path, model: Option<&str>, json: bool) -> Result<u8> {
     let data = input::read(file)?;
     let there = catalogue::find(DEFAULT_MODEL).map(catalogue::Entry::is_pulled).transpose()?;
-    let lengths = match model.or((there == Some(true)).then_some(DEFAULT_MODEL)) {
-        Some(name) => lengths(&data.set, &model::load(name, BatchLimits::default())?)?,
-        None => {
-            say("counting words only: name a --model, or fetch one with `midcourse models pull smollm2`");
-            Vec::new()
-        }
+    let lengths = if let Some(name) = model.or((there == Some(true)).then_some(DEFAULT_MODEL)) {
+        lengths(&data.set, &model::load(name, BatchLimits::default())?)?
+    } else {
+        say("counting words only: name a --model, or fetch one with `midcourse models pull smollm2`");
+        Vec::new()
     };
     let summary = summarise(&data.set, &lengths, &LENGTHS);
     print(&if json { serde_json::to_string_pretty(&summary)? } else { summary.render() });

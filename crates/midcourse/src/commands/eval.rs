@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use midcourse_core::data::Sample;
 use midcourse_core::engine::BoxError;
 use midcourse_core::eval::{
@@ -76,8 +76,11 @@ fn resolve(args: &EvalArgs) -> Result<EvalPlan> {
     Ok(plan)
 }
 
+/// Samples, each with the set it belongs to.
+type Samples = Vec<(Set, Sample)>;
+
 /// The samples of all files, and what is recorded of the files. Says what was found.
-fn read_data(plan: &EvalPlan) -> Result<(Vec<(Set, Sample)>, Vec<DataIdentity>)> {
+fn read_data(plan: &EvalPlan) -> Result<(Samples, Vec<DataIdentity>)> {
     let mut samples = Vec::new();
     let mut data = Vec::new();
     let files = [(Set::Harmful, Some(&plan.data)), (Set::Benign, plan.benign.as_ref())];
@@ -256,6 +259,10 @@ impl Run {
     /// Puts the records in plan order and computes the scores.
     fn finish(&self) -> Result<Scores> {
         let recorded = self.in_order()?;
+        let n_planned = self.plan.len() * self.settings.prefix_lengths.len() * self.settings.paths;
+        let n_skipped = recorded.trials.iter().filter(|(_, t)| matches!(t.outcome, Outcome::Skipped { .. })).count();
+        let n_recorded = recorded.trials.len() - n_skipped + n_skipped * self.settings.paths;
+        ensure!(n_recorded == n_planned, "{n_planned} trials were planned, {n_recorded} are recorded");
         let trials: Vec<&Trial> = recorded.trials.iter().map(|(_, trial)| trial).collect();
         self.dir.write_records(run_dir::TRIALS, &trials)?;
         self.dir.write_records(run_dir::JUDGEMENTS, &recorded.judgements)?;

@@ -79,21 +79,23 @@ fn render(probe: &Probe, tokenizer: &dyn Tokenizer) -> Result<String> {
     let answer = |holds: bool| if holds { "yes" } else { "NO" };
     let before = tokenizer.decode(&probe.token_ids[..probe.prefix_start.min(probe.token_ids.len())])?;
     let forced = probe.rendered.strip_prefix(&before).unwrap_or_default();
-    let show =
-        |text: &str| text.lines().map(|line| format!("  {}\n", strip_controls(line))).collect::<String>();
-    let mut text = format!("The model is given {} tokens:\n{}", probe.token_ids.len(), show(&before));
-    text += &format!("and from token {} on, as forced:\n{}", probe.prefix_start, show(forced));
-    text += &format!("  ends with the prefix   {}\n", answer(probe.proof.ends_with_prefix));
-    text += &format!("  the turn stays open    {}\n", answer(probe.proof.no_end_of_turn_after));
-    text += &format!(
-        "  beginning of sequence  {} ({})\n",
-        probe.proof.n_bos,
-        if probe.proof.bos_as_expected { "as tokenizer and template put it" } else { "NOT as expected" }
-    );
-    text += "Likeliest next tokens:\n";
-    for next in &probe.next_tokens {
+    let indented =
+        |text: &str| text.lines().map(|line| format!("  {}", strip_controls(line))).collect::<Vec<_>>();
+    let bos =
+        if probe.proof.bos_as_expected { "as tokenizer and template put it" } else { "NOT as expected" };
+    let mut lines = vec![format!("The model is given {} tokens:", probe.token_ids.len())];
+    lines.extend(indented(&before));
+    lines.push(format!("and from token {} on, as forced:", probe.prefix_start));
+    lines.extend(indented(forced));
+    lines.extend([
+        format!("  ends with the prefix   {}", answer(probe.proof.ends_with_prefix)),
+        format!("  the turn stays open    {}", answer(probe.proof.no_end_of_turn_after)),
+        format!("  beginning of sequence  {} ({bos})", probe.proof.n_bos),
+        "Likeliest next tokens:".to_owned(),
+    ]);
+    lines.extend(probe.next_tokens.iter().map(|next| {
         let percent = next.logprob.exp() * 100.0;
-        text += &format!("  {percent:>6.2} %  {:>8.4}  {:>7}  {:?}\n", next.logprob, next.id, next.text);
-    }
-    Ok(text)
+        format!("  {percent:>6.2} %  {:>8.4}  {:>7}  {:?}", next.logprob, next.id, next.text)
+    }));
+    Ok(lines.join("\n"))
 }

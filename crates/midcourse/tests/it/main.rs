@@ -1,0 +1,20 @@
+//! Tests of the binary: what a person at a terminal meets.
+//!
+//! Every test runs `midcourse` as a process, on the scripted engine or on tiny models that it writes itself.
+//! Nothing is fetched, and nothing outside temporary directories is touched.
+
+// Clippy's exception for tests ends at functions that are not tests themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod commands;
+mod early_stop;
+mod fixtures;
+mod full_disk;
+mod kill;
+mod malformed;
+mod pull;
+mod readme;
+mod records;
+mod tiny_gguf;
+mod tiny_model;
+mod tiny_safetensors;

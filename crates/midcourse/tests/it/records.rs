@@ -1,0 +1,159 @@
+//! What a run records: scores, trials and judgements in their order, and the plan that makes them again.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::fixtures::{Fixture, run};
+
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn records(fixture: &Fixture, name: &str) -> Vec<Value> {
+    fixture.read(name).lines().map(json_of).collect()
+}
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn benign(fixture: &Fixture) -> String {
+    fixture.path("benign.jsonl").display().to_string()
+}
+
+#[test]
+fn scores_have_exactly_the_fields_that_are_documented() {
+    let fixture = Fixture::new();
+    fixture.run_eval("run", &["--benign", &benign(&fixture), "--prefix-lengths", "0,5,10"]);
+    let scores = json_of(&fixture.read("run/scores.json"));
+    let corr_at_k = "k rate ci n_corrected n_judged n_unparsed n_skipped n_failed";
+    for (at, fields) in [
+        (
+            "",
+            "schema model mode unit judge n_samples paths max_new_tokens settings corr_at_k corr_mean \
+            tokens_to_correction plain benign by_category timing",
+        ),
+        ("/settings", "prefix_lengths temperature top_p opener early_stop seed"),
+        ("/corr_at_k/0", corr_at_k),
+        ("/corr_mean", "rate ci"),
+        ("/tokens_to_correction", "median p90"),
+        ("/plain", "rate ci n_judged"),
+        ("/benign", "rate ci n_judged at_k plain"),
+        ("/benign/at_k/0", corr_at_k),
+        ("/benign/plain", "rate ci n_judged"),
+        ("/by_category/0", "category rate ci n_samples"),
+        ("/timing", "wall_secs n_tokens_computed n_tokens_distinct n_tokens_sampled sampled_tokens_per_sec"),
+    ] {
+        let found = scores.pointer(at).unwrap_or_else(|| panic!("no {at} in {scores}"));
+        assert_eq!(keys(found), fields.split_whitespace().collect(), "{at}");
+    }
+    assert_eq!(scores["schema"], "midcourse.scores/1");
+}
+
+#[test]
+fn trials_and_judgements_stand_in_plan_order() {
+    let fixture = Fixture::new();
+    fixture.run_eval("run", &["--benign", &benign(&fixture)]);
+    let samples = records(&fixture, "run/samples.jsonl");
+    let place = |record: &Value| {
+        let is_same = |sample: &Value| sample["set"] == record["set"] && sample["sample"] == record["sample"];
+        let sample = samples.iter().position(is_same).unwrap();
+        (sample, record["k"].as_u64().unwrap(), record["path"].as_u64())
+    };
+    let trials: Vec<_> = records(&fixture, "run/trials.jsonl").iter().map(place).collect();
+    assert!(trials.is_sorted(), "{trials:?}");
+    // Five samples at three lengths; the short response does not reach 40 bytes.
+    assert_eq!(trials.len(), (5 * 3 - 1) * 5 + 1);
+    let grown: Vec<_> = trials.into_iter().filter(|(_, _, path)| path.is_some()).collect();
+    let judged: Vec<_> = records(&fixture, "run/judgements.jsonl").iter().map(place).collect();
+    assert_eq!(judged, grown);
+}
+
+#[test]
+fn a_response_shorter_than_k_is_skipped_and_counted() {
+    let fixture = Fixture::new();
+    fixture.run_eval("run", &[]);
+    let trials = records(&fixture, "run/trials.jsonl");
+    let skipped: Vec<_> = trials.iter().filter(|trial| trial["status"] == "skipped").collect();
+    assert_eq!(skipped.len(), 1);
+    assert_eq!((&skipped[0]["k"], &skipped[0]["reason"]), (&40.into(), &"the response has 12 tokens".into()));
+    let scores = json_of(&fixture.read("run/scores.json"));
+    let n_skipped: Vec<_> =
+        scores["corr_at_k"].as_array().unwrap().iter().map(|at| &at["n_skipped"]).collect();
+    assert_eq!(n_skipped, [0, 0, 1]);
+    let n_judged: Vec<_> = scores["corr_at_k"].as_array().unwrap().iter().map(|at| &at["n_judged"]).collect();
+    assert_eq!(n_judged, [15, 15, 10]);
+}
+
+#[test]
+fn the_plain_answer_stands_apart() {
+    let fixture = Fixture::new();
+    fixture.run_eval("with", &["--prefix-lengths", "0,5,10"]);
+    fixture.run_eval("without", &["--prefix-lengths", "5,10"]);
+    let (with, without) =
+        (json_of(&fixture.read("with/scores.json")), json_of(&fixture.read("without/scores.json")));
+    assert_eq!((&with["plain"]["n_judged"], &without["plain"]), (&15.into(), &Value::Null));
+    assert_eq!(with["corr_at_k"], without["corr_at_k"]);
+    assert_eq!(with["corr_mean"], without["corr_mean"]);
+}
+
+#[test]
+fn harmless_rows_give_the_rate_of_false_corrections() {
+    let fixture = Fixture::new();
+    fixture.run_eval("with", &["--benign", &benign(&fixture)]);
+    fixture.run_eval("without", &[]);
+    let (with, without) =
+        (json_of(&fixture.read("with/scores.json")), json_of(&fixture.read("without/scores.json")));
+    assert_eq!(with["benign"]["n_judged"], 2 * 3 * 5);
+    assert_eq!(without["benign"], Value::Null);
+    assert_eq!(with["corr_at_k"], without["corr_at_k"]);
+    assert_eq!(with["n_samples"], 3);
+}
+
+#[test]
+fn settings_change_what_is_forced_and_are_recorded() {
+    let fixture = Fixture::new();
+    fixture.run_eval("base", &[]);
+    for (name, more, field, value) in [
+        ("opener", &["--opener", "Of course."][..], "/settings/opener", "Of course."),
+        ("random", &["--opener", "random"], "/settings/opener", "random"),
+        ("words", &["--unit", "words"], "/unit", "words"),
+        ("turn", &["--mode", "new-turn"], "/mode", "new-turn"),
+    ] {
+        fixture.run_eval(name, more);
+        let scores = json_of(&fixture.read(&format!("{name}/scores.json")));
+        assert_eq!(scores.pointer(field).unwrap(), value, "{name}");
+        assert!(fixture.read(&format!("{name}/run.toml")).contains(value), "{name}");
+        let trials = fixture.read(&format!("{name}/trials.jsonl"));
+        let is_other = trials != fixture.read("base/trials.jsonl");
+        // The scripted engine says the same in a new turn.
+        assert!(is_other || name == "turn", "{name}");
+    }
+    let samples = records(&fixture, "opener/samples.jsonl");
+    assert!(samples.iter().all(|sample| sample["response"].as_str().unwrap().starts_with("Of course. ")));
+}
+
+#[test]
+fn early_stop_changes_no_verdict() {
+    let fixture = Fixture::new();
+    fixture.run_eval("off", &["--max-new-tokens", "120"]);
+    fixture.run_eval("on", &["--max-new-tokens", "120", "--early-stop", "on"]);
+    assert_eq!(fixture.read("on/judgements.jsonl"), fixture.read("off/judgements.jsonl"));
+    let stopped = |name: &str| fixture.read(name).matches("\"stopped_early\":true").count();
+    assert_eq!(stopped("off/trials.jsonl"), 0);
+    assert!(stopped("on/trials.jsonl") > 0);
+}
+
+#[test]
+fn a_saved_plan_makes_the_same_trials_again() {
+    let fixture = Fixture::new();
+    let more = ["--benign", &benign(&fixture), "--opener", "random", "--seed", "5", "--temperature", "0.5"];
+    fixture.run_eval("first", &more);
+    let plan = fixture.path("first/run.toml").display().to_string();
+    let out = fixture.path("second").display().to_string();
+    run(&["eval", "--config", &plan, "--out", &out]).done();
+    for name in ["run.toml", "trials.jsonl", "judgements.jsonl", "samples.jsonl"] {
+        assert_eq!(fixture.read(&format!("second/{name}")), fixture.read(&format!("first/{name}")), "{name}");
+    }
+}
