@@ -13,6 +13,7 @@ mod model;
 mod pages;
 mod plan;
 mod progress;
+mod run;
 mod run_dir;
 mod session;
 mod signals;
