@@ -9,7 +9,8 @@ count of tokens is known.
 One round is 8 of the work's 64 cells: every prompt once and every length once, so that a round's mean context
 is that of the whole work. All 8 rounds are the whole work.
 
-Prints one JSON object. Does not judge, and does not keep what it samples.
+Prints one JSON object; `cpu_share` near 1 says that no other program took the processor. Does not judge, and does
+not keep what it samples.
 """
 
 import argparse
@@ -19,7 +20,6 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
 
 N_PROMPTS = 8
 PREFIX_LENGTHS = range(10, 81, 10)
@@ -34,7 +34,6 @@ def main() -> None:
     arguments.add_argument("--data", type=Path, required=True, help="rows with prompt and response, JSONL")
     arguments.add_argument("--round", type=int, required=True, choices=range(len(PREFIX_LENGTHS)))
     arguments = arguments.parse_args()
-    logging.disable_progress_bar()
     model, tokenizer = load(arguments.model)
     prompts = [encode(tokenizer, row) for row in read_rows(arguments.data)]
     cells = [
@@ -43,18 +42,18 @@ def main() -> None:
     ]
     torch.manual_seed(arguments.round)
     sample(model, cells[0])  # Warm-up.
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     for cell in cells:
         for _ in range(PATHS // BATCH):
             sample(model, cell)
-    wall_secs = time.perf_counter() - started
+    wall_secs, cpu_secs = time.perf_counter() - started, time.process_time() - started_cpu
     n_sampled = len(cells) * PATHS * NEW_TOKENS
     measured = {
         "sampled_tokens_per_sec": n_sampled / wall_secs,
         "n_tokens_sampled": n_sampled,
         "n_tokens_prefilled": PATHS * sum(map(len, cells)),
         "wall_secs": wall_secs,
-        "n_threads": torch.get_num_threads(),
+        "cpu_share": cpu_secs / (wall_secs * torch.get_num_threads()),
     }
     print(json.dumps(measured))
 

@@ -66,7 +66,10 @@ fn measure(peers: Peers) -> Result<Figures, String> {
             let mut script = Command::new(&python);
             script.arg(directory.join("released.py")).arg("--model").arg(&model);
             script.args(["--data", DATA, "--round", round]);
-            figures.peer.push(PeerRun::read(&output_of(&mut script)?)?);
+            script.env("HF_HUB_OFFLINE", "1").env("TQDM_DISABLE", "1");
+            let peer = PeerRun::read(&output_of(&mut script)?)?;
+            peer.warning().iter().for_each(|warning| crate::say(warning));
+            figures.peer.push(peer);
         }
     }
     figures.ours.push(time_ours(&model)?);

@@ -89,7 +89,7 @@ impl Continue for Scripted {
                 for &path in &fork.paths {
                     let line = self.line(&tree, fork, path);
                     let grown = play(path.id, &line, sampling, forest);
-                    usage.n_sampled += grown.tokens.len();
+                    usage.n_sampled += grown.tokens.len() + usize::from(grown.finish == Finish::EndOfTurn);
                     harvest.push(grown);
                 }
             }

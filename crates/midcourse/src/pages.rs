@@ -203,12 +203,18 @@ fn path_view<'a>(
         k: trial.k,
         path: *path,
         prompt: &sample.prompt,
-        prefix: sample.response.get(..*prefix_bytes).unwrap_or(&sample.response),
+        prefix: whole_characters(&sample.response, *prefix_bytes),
         continuation: text,
         verdict: judgement.verdict,
         turn: turn(judgement),
         finish: finish.name(),
     })
+}
+
+/// The first `n_bytes` of a text, without a character that they cut.
+fn whole_characters(text: &str, n_bytes: usize) -> &str {
+    let end = (0..=n_bytes.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+    &text[..end.unwrap_or(0)]
 }
 
 fn turn(judgement: &Judgement) -> Option<Turn> {

@@ -146,19 +146,26 @@ impl Run {
             self.plan.iter().enumerate().map(|(at, sample)| ((sample.set, sample.id.as_str()), at)).collect();
         let mut placed = Vec::new();
         for (line, trial) in trials.into_iter().enumerate() {
-            if !matches!(trial.outcome, Outcome::Grown { .. }) {
-                continue;
-            }
+            let Outcome::Grown { path, seed, .. } = trial.outcome else { continue };
             let sample = index.get(&(trial.set, trial.sample.as_str()));
             let length = self.settings.prefix_lengths.iter().position(|&k| k == trial.k);
-            let (Some(&sample), Some(length), Some(path)) = (sample, length, trial.path()) else {
+            let key = sample.zip(length).map(|(&sample, length)| PathKey { sample, length, path });
+            let Some(key) = key.filter(|key| self.is_planned(*key, seed)) else {
+                let problem = format!(
+                    "path {path} of sample {} with k = {} and seed {seed} is not in the plan",
+                    trial.sample, trial.k
+                );
                 let path = self.dir.file(run_dir::TRIALS);
-                let problem = format!("sample {} with k = {} is not in the plan", trial.sample, trial.k);
                 return Err(StorageError::Record { path, line: line + 1, problem }.into());
             };
-            placed.push((PathKey { sample, length, path }, trial));
+            placed.push((key, trial));
         }
         Ok(placed)
+    }
+
+    fn is_planned(&self, key: PathKey, seed: u32) -> bool {
+        let fork = self.plan[key.sample].planned(key.length);
+        key.path < self.settings.paths && fork.is_some_and(|fork| fork.path_seed(key.path) == seed)
     }
 
     /// Puts the records in plan order and computes the scores.

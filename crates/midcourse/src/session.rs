@@ -61,7 +61,7 @@ impl Session<'_> {
         if let Some(error) = forest.failure.take() {
             return Err(error.into());
         }
-        forest.usage = grown.map_err(into_anyhow)?;
+        forest.usage = grown.map_err(|error| into_anyhow(error, &model.identity.name))?;
         Ok(forest.cost())
     }
 }
@@ -74,10 +74,11 @@ fn n_planned(plan: &[PlannedSample], settings: &EvalSettings) -> usize {
     plan.iter().map(forks).sum::<usize>() * settings.paths
 }
 
-/// Keeps the type of an error that an engine passed through, so that it finds its exit code.
-pub(crate) fn into_anyhow(error: BoxError) -> anyhow::Error {
+/// Keeps the type of an error that an engine passed through, so that it finds its exit code; an error of the
+/// engine itself names its model.
+pub(crate) fn into_anyhow(error: BoxError, model: &str) -> anyhow::Error {
     match error.downcast::<midcourse_engine::Error>() {
-        Ok(error) => anyhow::Error::new(*error),
+        Ok(error) => anyhow::Error::new(*error).context(model.to_owned()),
         Err(error) => match error.downcast::<crate::storage::StorageError>() {
             Ok(error) => anyhow::Error::new(*error),
             Err(error) => anyhow::Error::from_boxed(error),

@@ -21,6 +21,8 @@ pub(super) struct PeerRun {
     n_sampled: f64,
     n_prefilled: f64,
     wall_secs: f64,
+    /// Of all its cores, what it got.
+    cpu_share: f64,
 }
 
 /// Every run that was timed.
@@ -49,6 +51,15 @@ impl PeerRun {
             n_sampled: number(json, "n_tokens_sampled")?,
             n_prefilled: number(json, "n_tokens_prefilled")?,
             wall_secs: number(json, "wall_secs")?,
+            cpu_share: number(json, "cpu_share")?,
+        })
+    }
+
+    /// A processor shared with other programs slows the peer more than it slows us.
+    pub(super) fn warning(&self) -> Option<String> {
+        let percent = 100.0 * self.cpu_share;
+        (self.cpu_share < 0.9).then(|| {
+            format!("the peer got {percent:.0} % of the processor: measure again on an idle machine")
         })
     }
 }
@@ -157,7 +168,7 @@ mod tests {
     const OURS: &str = r#"{"sampled_tokens_per_sec":20.0,"matmul_gflops":60.0,"reference_gflops":100.0,
         "utilisation":0.6,"peak_rss_mb":700.5,"n_tokens_sampled":200,"n_tokens_distinct":150,"wall_secs":10.0}"#;
     const PEER: &str =
-        r#"{"n_tokens_sampled": 40, "n_tokens_prefilled": 90, "wall_secs": 20.0, "n_threads": 2}"#;
+        r#"{"n_tokens_sampled": 40, "n_tokens_prefilled": 90, "wall_secs": 20.0, "cpu_share": 0.95}"#;
 
     fn measured() -> Figures {
         let slower = OURS.replace("10.0", "30.0").replace("60.0", "20.0").replace("700.5", "800.4");
@@ -181,6 +192,13 @@ mod tests {
         assert!(!figures.json().contains("peers"), "{}", figures.json());
         assert!(!figures.table().contains("speedup"), "{}", figures.table());
         assert!(measured().table().contains("\n  speedup               5.0"), "{}", measured().table());
+    }
+
+    #[test]
+    fn a_busy_processor_is_said() {
+        let peer = |share: &str| PeerRun::read(&PEER.replace("0.95", share)).unwrap();
+        assert_eq!(peer("0.95").warning(), None);
+        assert!(peer("0.61").warning().unwrap().contains("61 %"));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub enum Format {
     #[serde(rename = "advbench")]
     AdvBench,
     /// Midcourse's own rows.
+    #[serde(rename = "midcourse")]
     Own,
 }
 

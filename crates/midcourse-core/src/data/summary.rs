@@ -233,7 +233,7 @@ mod tests {
     fn survives_a_round_trip_through_json() {
         let summary = summarise(&set(), &[10, 3, 2, 1], &[1, 3]);
         let json = serde_json::to_string(&summary).unwrap();
-        assert!(json.starts_with(r#"{"format":"own","container":"jsonl","n_rows":5,"#), "{json}");
+        assert!(json.starts_with(r#"{"format":"midcourse","container":"jsonl","n_rows":5,"#), "{json}");
         assert_eq!(serde_json::from_str::<Summary>(&json).unwrap(), summary);
     }
 

@@ -10,6 +10,8 @@ mod opener;
 mod plan;
 mod records;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use opener::Opener;

@@ -128,8 +128,11 @@ impl Prefill {
         Some(reaches + 1)
     }
 
-    /// The tokens a model is given for the prefix of `k` tokens.
+    /// The tokens a model is given for the prefix of `k` tokens; for k = 0 the plain question.
     pub fn input(&self, k: usize) -> Vec<TokenId> {
+        if k == 0 {
+            return self.plain.clone();
+        }
         [&self.ids[..self.prefix_start + k], &self.lead].concat()
     }
 
@@ -146,8 +149,9 @@ impl Prefill {
         let n_bos = input.iter().take_while(|&&id| Some(id) == special.bos).count();
         Ok(Proof {
             ends_with_prefix: decoded.ends_with(prefix),
-            no_end_of_turn_after: !input[self.prefix_start..]
+            no_end_of_turn_after: !input
                 .iter()
+                .skip(self.prefix_start)
                 .any(|id| special.end_of_turn.contains(id)),
             n_bos,
             bos_as_expected: n_bos <= 1 && (n_bos == 1 || !special.adds_bos),
@@ -157,7 +161,9 @@ impl Prefill {
     /// The fewest tokens, at least `k`, that hold no part of a character without its rest.
     fn whole_characters(&self, k: usize) -> usize {
         let tokens = &self.offsets[self.prefix_start..];
-        let cuts_none = |at: &usize| *at == 0 || tokens[*at].start >= tokens[*at - 1].end;
+        // A tokenizer gives both halves of a character the whole of it, or each half its bytes.
+        let ends_at = |end: usize, next: usize| next >= end && self.text.is_char_boundary(end);
+        let cuts_none = |at: &usize| *at == 0 || ends_at(tokens[*at - 1].end, tokens[*at].start);
         (k..tokens.len()).find(cuts_none).unwrap_or(tokens.len())
     }
 }
@@ -204,6 +210,12 @@ impl Parts {
                 "a conversation of one question and one answer must render; see the template's role checks",
             ));
         };
+        if [PROMPT_MARK, RESPONSE_MARK].iter().any(|mark| middle.contains(mark) || new_turn.contains(mark)) {
+            return Err(refuse(
+                "it writes prompt or response more than once",
+                "only a template that writes every message once can leave the last one open",
+            ));
+        }
         let marked = render(prompt, &format!("{response}{RESPONSE_MARK}"), NextTurn::NotOpened)?;
         let open = marked.split_once(RESPONSE_MARK).map_or("", |(open, _)| open);
         let written = [prompt, prompt.trim()]

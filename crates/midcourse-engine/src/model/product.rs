@@ -1,6 +1,7 @@
 //! A matrix product that sums in the order of its rows, whatever the processor and the shape.
 //!
-//! Attention needs it: candle's product sums short dimensions in an order that depends on the number of rows.
+//! Attention needs it: candle's product sums in an order that depends on the number of rows where sums are
+//! long or results small.
 //! Every element of the result is one chain of fused multiply-adds from the first row of `right` to the last;
 //! rows of zeros at the end of `left` change nothing.
 

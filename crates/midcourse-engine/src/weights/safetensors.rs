@@ -65,7 +65,9 @@ impl SafetensorsDir {
         if names.is_empty() {
             names.push(SINGLE);
         }
-        ["config.json"].into_iter().chain(names).map(|name| self.path.join(name)).collect()
+        let small = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+        let there = small.into_iter().chain(names).map(|name| self.path.join(name));
+        there.filter(|path| path.exists()).collect()
     }
 
     pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use midcourse_core::engine::TokenId;
 use midcourse_core::report::strip_controls;
-use midcourse_core::template::{Mode, Prefill, Proof, Tokenizer, prefill};
+use midcourse_core::template::{Proof, Tokenizer, prefill};
 use midcourse_engine::local::BatchLimits;
 use serde::Serialize;
 
@@ -51,8 +51,9 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<u8> {
         }
         .into());
     }
-    let token_ids = input(&rendered, args);
-    let next = model.engine.next_tokens(&token_ids, N_NEXT).map_err(into_anyhow)?;
+    let token_ids = rendered.input(args.k);
+    let next =
+        model.engine.next_tokens(&token_ids, N_NEXT).map_err(|error| into_anyhow(error, &args.model))?;
     let next_token = |(id, logprob): (TokenId, f64)| -> Result<NextToken> {
         Ok(NextToken { id, text: tokenizer.decode_after(&token_ids, &[id])?, logprob })
     };
@@ -65,14 +66,6 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<u8> {
     };
     print(&if args.json { serde_json::to_string_pretty(&probe)? } else { render(&probe, tokenizer)? });
     Ok(0)
-}
-
-/// The model's input: at k = 0 the plain question, as `eval` gives it.
-fn input(rendered: &Prefill, args: &ProbeArgs) -> Vec<TokenId> {
-    match (args.k, args.mode) {
-        (0, Mode::OpenTurn) => rendered.plain.clone(),
-        (k, _) => rendered.input(k),
-    }
 }
 
 fn render(probe: &Probe, tokenizer: &dyn Tokenizer) -> Result<String> {

@@ -83,7 +83,9 @@ fn report_makes_the_same_pages_again() {
     let fixture = Fixture::new();
     let table = fixture.run_eval("run", &["--benign", fixture.path("benign.jsonl").to_str().unwrap()]).stdout;
     let pages = ["run/report.html", "run/report.md"].map(|page| (page, fixture.read(page)));
-    pages.iter().for_each(|(page, _)| std::fs::remove_file(fixture.path(page)).unwrap());
+    for (page, _) in &pages {
+        std::fs::remove_file(fixture.path(page)).unwrap();
+    }
     let again = run(&["report", fixture.path("run").to_str().unwrap()]).done();
     assert_eq!(again.stdout, table);
     for (page, text) in pages {

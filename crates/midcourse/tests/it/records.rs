@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fixtures::{Fixture, run};
 
@@ -87,6 +87,20 @@ fn a_response_shorter_than_k_is_skipped_and_counted() {
 }
 
 #[test]
+fn a_prefix_may_end_within_a_character() {
+    let fixture = Fixture::new();
+    let row = json!({"prompt": "Où est le thé?", "response": "Sûr, là-bas — 🍵 voilà"});
+    fixture.write("data.jsonl", format!("{row}\n"));
+    // The two bytes of û, the three of the dash, the four of the cup.
+    fixture.run_eval("run", &["--prefix-lengths", "1..22"]);
+    let trials = records(&fixture, "run/trials.jsonl");
+    let bytes: BTreeSet<_> = trials.iter().map(|trial| trial["prefix_bytes"].as_u64().unwrap()).collect();
+    assert_eq!(bytes, (1..=22).collect());
+    let manifest = json_of(&fixture.read("run/manifest.json"));
+    assert_eq!(manifest["prefill"]["n_proved"], 22);
+}
+
+#[test]
 fn the_plain_answer_stands_apart() {
     let fixture = Fixture::new();
     fixture.run_eval("with", &["--prefix-lengths", "0,5,10"]);
@@ -132,17 +146,6 @@ fn settings_change_what_is_forced_and_are_recorded() {
     }
     let samples = records(&fixture, "opener/samples.jsonl");
     assert!(samples.iter().all(|sample| sample["response"].as_str().unwrap().starts_with("Of course. ")));
-}
-
-#[test]
-fn early_stop_changes_no_verdict() {
-    let fixture = Fixture::new();
-    fixture.run_eval("off", &["--max-new-tokens", "120"]);
-    fixture.run_eval("on", &["--max-new-tokens", "120", "--early-stop", "on"]);
-    assert_eq!(fixture.read("on/judgements.jsonl"), fixture.read("off/judgements.jsonl"));
-    let stopped = |name: &str| fixture.read(name).matches("\"stopped_early\":true").count();
-    assert_eq!(stopped("off/trials.jsonl"), 0);
-    assert!(stopped("on/trials.jsonl") > 0);
 }
 
 #[test]

@@ -109,14 +109,19 @@ fn line(text: &str, number: usize, change: impl Fn(&str) -> String) -> String {
     text.lines().enumerate().map(changed).map(|line| line + "\n").collect()
 }
 
+/// What is done to a line of a record file.
+type LineFault = fn(&str) -> String;
+/// What is done to a file.
+type FileFault = fn(String) -> String;
+
 fn damaged_records(cases: &mut Cases, finished: &Path) {
-    let faults: [(&str, &dyn Fn(&str) -> String); 6] = [
-        ("cut short", &|line| line[..line.len() / 2].to_owned()),
-        ("no JSON", &|_| "gossip".to_owned()),
-        ("zeros", &|line| "\0".repeat(line.len())),
-        ("a field missing", &|line| line.replacen("\"set\":\"harmful\",", "", 1)),
-        ("another type", &|line| line.replacen("\"k\":", "\"k\":\"5\",\"was\":", 1)),
-        ("an unknown set", &|line| line.replacen("harmful", "gossip", 1)),
+    let faults: [(&str, LineFault); 6] = [
+        ("cut short", |line| line[..line.len() / 2].to_owned()),
+        ("no JSON", |_| "gossip".to_owned()),
+        ("zeros", |line| "\0".repeat(line.len())),
+        ("a field missing", |line| line.replacen("\"set\":\"harmful\",", "", 1)),
+        ("another type", |line| line.replacen("\"k\":", "\"k\":\"5\",\"was\":", 1)),
+        ("an unknown set", |line| line.replacen("harmful", "gossip", 1)),
     ];
     for (what, fault) in faults {
         for number in [1, 4] {
@@ -136,6 +141,9 @@ fn damaged_records(cases: &mut Cases, finished: &Path) {
     for (what, from, to) in [
         ("a sample that is not planned", "\"sample\":\"", "\"sample\":\"x"),
         ("a length that is not planned", "\"k\":5,", "\"k\":6,"),
+        ("a path that is not planned", "\"path\":1,", "\"path\":7,"),
+        ("a path beyond all numbers", "\"path\":1,", "\"path\":18446744073709551615,"),
+        ("another seed", "\"seed\":", "\"seed\":1"),
     ] {
         copy(cases, finished, "trials.jsonl", |text| line(&text, 2, |line| line.replacen(from, to, 1)));
         cases.add(what, &RESUME, STORAGE, &["@/run/trials.jsonl:2: "]);
@@ -143,21 +151,17 @@ fn damaged_records(cases: &mut Cases, finished: &Path) {
 }
 
 fn damaged_files(cases: &mut Cases, finished: &Path) {
-    let faults: [(&str, &dyn Fn(String) -> String, &str); 6] = [
-        ("empty", &|_| String::new(), "line 1 column 0"),
-        ("cut short", &|text| text[..text.len() / 2].to_owned(), "line "),
-        ("a newer schema", &|text| text.replacen("/1\"", "/2\"", 1), "field schema: expected midcourse."),
-        (
-            "no schema",
-            &|text| text.replacen("\"schema\"", "\"name\"", 1),
-            "field schema: expected midcourse.",
-        ),
+    let faults: [(&str, FileFault, &str); 6] = [
+        ("empty", |_| String::new(), "line 1 column 0"),
+        ("cut short", |text| text[..text.len() / 2].to_owned(), "line "),
+        ("a newer schema", |text| text.replacen("/1\"", "/2\"", 1), "field schema: expected midcourse."),
+        ("no schema", |text| text.replacen("\"schema\"", "\"name\"", 1), "field schema: expected midcourse."),
         (
             "a field of another type",
-            &|text| text.replacen("\"judge\": \"rule\"", "\"judge\": 5", 1),
+            |text| text.replacen("\"judge\": \"rule\"", "\"judge\": 5", 1),
             "expected a string",
         ),
-        ("a field missing", &|text| text.replacen("\"judge\"", "\"jugde\"", 1), "missing field `judge`"),
+        ("a field missing", |text| text.replacen("\"judge\"", "\"jugde\"", 1), "missing field `judge`"),
     ];
     for (what, fault, named) in faults {
         copy(cases, finished, "manifest.json", fault);

@@ -12,7 +12,7 @@ pub(super) fn cases() -> Cases {
     cases
 }
 
-fn eval<'a>(model: &'a str) -> Vec<&'a str> {
+fn eval(model: &str) -> Vec<&str> {
     [&EVAL[..6], &[model]].concat()
 }
 

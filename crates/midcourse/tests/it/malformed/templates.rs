@@ -73,7 +73,11 @@ const REFUSING: [(&str, &str, &str); 7] = [
     ("a sum of text and number", "{{ messages[0].content + 1 }}", "line 1: "),
 ];
 
-const ENDLESS: [(&str, &str); 6] = [
+const ENDLESS: [(&str, &str); 7] = [
+    (
+        "a text that doubles",
+        "{% set t = namespace(x='x') %}{% for i in range(60) %}{% set t.x = t.x ~ t.x %}{% endfor %}",
+    ),
     ("loops in loops", "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"),
     ("a macro that calls itself", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
     ("a range without end", "{% for a in range(999999999999) %}x{% endfor %}"),
