@@ -277,7 +277,10 @@ impl<'a> Block<'a> {
     #[inline(always)]
     fn softmax(&mut self) {
         let n_queries = self.task.rows.len() * self.group();
-        self.weights.chunks_exact_mut(self.stride).take(n_queries).for_each(softmax);
+        // A loop, not `for_each`: passed as a function, the kernel would be compiled without its vectors.
+        for scores in self.weights.chunks_exact_mut(self.stride).take(n_queries) {
+            softmax(scores);
+        }
     }
 
     /// Weights × trunk values: one product for all rows.

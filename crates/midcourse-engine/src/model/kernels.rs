@@ -63,7 +63,11 @@ pub(crate) fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
             tasks.zip(y.par_chunks(ROWS_PER_TASK * width)).for_each(|((out, x), y)| {
                 vectorised(
                     #[inline(always)]
-                    || out.iter_mut().zip(x).zip(y).for_each(|((out, &x), &y)| *out = x + y),
+                    || {
+                        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+                            *out = x + y;
+                        }
+                    },
                 );
             });
         })
