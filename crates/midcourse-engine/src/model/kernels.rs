@@ -63,16 +63,19 @@ pub(crate) fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
             tasks.zip(y.par_chunks(ROWS_PER_TASK * width)).for_each(|((out, x), y)| {
                 vectorised(
                     #[inline(always)]
-                    || {
-                        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
-                            *out = x + y;
-                        }
-                    },
+                    || add_values(x, y, out),
                 );
             });
         })
     })??;
     Ok(Tensor::from_vec(out, (n_rows, width), x.device())?)
+}
+
+#[inline(always)]
+fn add_values(x: &[f32], y: &[f32], out: &mut [f32]) {
+    for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+        *out = x + y;
+    }
 }
 
 /// Root-mean-square norm over the last axis.
