@@ -93,7 +93,7 @@ fn time_ours(model: &Path) -> Result<OurRun, String> {
     OurRun::read(&output_of(cargo.arg(model).arg(DATA))?)
 }
 
-/// Runs a command in the workspace and returns what it writes to standard output.
+/// Runs a command in the workspace; shows and returns what it writes to standard output.
 fn output_of(command: &mut Command) -> Result<String, String> {
     let shown = format!("{command:?}").replace('"', "");
     crate::say(&format!("→ {shown}"));
@@ -102,7 +102,9 @@ fn output_of(command: &mut Command) -> Result<String, String> {
     if !output.status.success() {
         return Err(format!("{shown}: {}", output.status));
     }
-    String::from_utf8(output.stdout).map_err(|error| format!("{shown}: {error}"))
+    let text = String::from_utf8(output.stdout).map_err(|error| format!("{shown}: {error}"))?;
+    crate::say(text.trim_end());
+    Ok(text)
 }
 
 fn print(text: &str) -> Result<(), String> {

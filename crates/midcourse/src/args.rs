@@ -57,7 +57,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Go on with the run in --out; its settings are taken from there
-    #[arg(long, requires = "out")]
+    #[arg(long)]
     pub resume: bool,
     /// Print scores.json instead of a table
     #[arg(long)]

@@ -104,6 +104,9 @@ impl Manifest {
 
     /// In what the inputs of this run differ from those of `earlier`, if they do.
     pub(crate) fn difference(&self, earlier: &Self) -> Option<String> {
+        if (&self.midcourse, &self.platform) != (&earlier.midcourse, &earlier.platform) {
+            return Some(format!("midcourse {} on {}", earlier.midcourse, earlier.platform));
+        }
         let files = |m: &Self| m.data.iter().map(|d| d.sha256.clone()).collect::<Vec<_>>();
         if self.model.files != earlier.model.files
             || self.model.template_sha256 != earlier.model.template_sha256

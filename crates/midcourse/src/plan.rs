@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
+/// More threads than any processor has.
+const MAX_THREADS: usize = 1024;
+
 /// Options of `midcourse eval`, on the command line and in a file.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -113,6 +116,22 @@ pub(crate) enum Preset {
     Quick,
 }
 
+impl Preset {
+    fn prefix_lengths(self) -> Vec<usize> {
+        match self {
+            Self::Paper => (1..=8).map(|i| i * 10).collect(),
+            Self::Quick => vec![10, 30, 60, 80],
+        }
+    }
+
+    fn paths(self) -> usize {
+        match self {
+            Self::Paper => 20,
+            Self::Quick => 5,
+        }
+    }
+}
+
 /// A judge that `eval` can use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -202,6 +221,16 @@ impl EvalOptions {
         Ok(table.try_into()?)
     }
 
+    /// The options with what the preset sets spelled out, so that a preset given as a flag wins over a file.
+    pub(crate) fn with_preset(&self) -> Self {
+        let Some(preset) = self.preset else { return self.clone() };
+        Self {
+            prefix_lengths: self.prefix_lengths.clone().or_else(|| Some(Lengths(preset.prefix_lengths()))),
+            paths: self.paths.or_else(|| Some(preset.paths())),
+            ..self.clone()
+        }
+    }
+
     /// Reads a file of options.
     pub(crate) fn read(path: &std::path::Path) -> Result<Self> {
         let wrong = |problem: String| Failure::Input {
@@ -219,16 +248,15 @@ impl EvalOptions {
             hint: format!("name {what}, for instance --{flag} {}", example(flag)),
         };
         let preset = self.preset.unwrap_or(Preset::Paper);
-        let lengths = match preset {
-            Preset::Paper => (1..=8).map(|i| i * 10).collect(),
-            Preset::Quick => vec![10, 30, 60, 80],
-        };
         let settings = EvalSettings {
-            prefix_lengths: self.prefix_lengths.clone().map_or(lengths, |lengths| lengths.0),
+            prefix_lengths: self
+                .prefix_lengths
+                .clone()
+                .map_or_else(|| preset.prefix_lengths(), |lengths| lengths.0),
             unit: self.unit.unwrap_or_default(),
             opener: self.opener.clone().unwrap_or_default(),
             mode: self.mode.unwrap_or_default(),
-            paths: self.paths.unwrap_or(if preset == Preset::Quick { 5 } else { 20 }),
+            paths: self.paths.unwrap_or_else(|| preset.paths()),
             sampling: Sampling {
                 temperature: self.temperature.unwrap_or(0.8),
                 top_p: self.top_p.unwrap_or(0.7),
@@ -241,6 +269,12 @@ impl EvalOptions {
         for (flag, value) in
             [("threads", self.threads), ("batch-paths", self.batch_paths), ("limit", self.limit)]
         {
+            if flag == "threads" && value > Some(MAX_THREADS) {
+                let problem = format!("--threads: expected 1 to {MAX_THREADS}, found {}", value.unwrap_or(0));
+                return Err(
+                    Failure::Usage { problem, hint: "leave the flag out for all processors".into() }.into()
+                );
+            }
             if value == Some(0) {
                 let problem = format!("--{flag}: expected 1 or more, found 0");
                 return Err(Failure::Usage { problem, hint: "leave the flag out for no limit".into() }.into());

@@ -44,13 +44,15 @@ impl RunDir {
     /// Creates or opens a directory and locks it.
     pub(crate) fn open(path: &Path, opening: Opening) -> Result<Self> {
         fs::create_dir_all(path).map_err(at(path))?;
-        let lock = lock(path)?;
-        if opening == Opening::New {
-            let entries = fs::read_dir(path).map_err(at(path))?.flatten();
-            if entries.into_iter().any(|entry| entry.file_name() != LOCK) {
-                return Err(StorageError::Exists { path: path.to_owned() });
-            }
+        // A directory that is refused is left as it was: no lock is made in it and none is written over.
+        if opening == Opening::New && !path.join(LOCK).exists() {
+            must_be_empty(path)?;
         }
+        let mut lock = lock(path)?;
+        if opening == Opening::New {
+            must_be_empty(path)?;
+        }
+        sign(&mut lock).map_err(at(&path.join(LOCK)))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -89,6 +91,14 @@ impl RunDir {
     }
 }
 
+fn must_be_empty(dir: &Path) -> Result<()> {
+    let mut entries = fs::read_dir(dir).map_err(at(dir))?.flatten();
+    if entries.any(|entry| entry.file_name() != LOCK) {
+        return Err(StorageError::Exists { path: dir.to_owned() });
+    }
+    Ok(())
+}
+
 fn lock(dir: &Path) -> Result<File> {
     let path = dir.join(LOCK);
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -103,9 +113,14 @@ fn lock(dir: &Path) -> Result<File> {
         }
         Err(TryLockError::Error(source)) => return Err(StorageError::Io { path, source }),
     }
-    let written = file.set_len(0).and_then(|()| file.rewind());
-    written.and_then(|()| write!(file, "{}", std::process::id())).map_err(at(&path))?;
     Ok(file)
+}
+
+/// Writes down who holds the lock, for the message to others.
+fn sign(lock: &mut File) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    write!(lock, "{}", std::process::id())
 }
 
 /// Reads a record file without changing it; a torn last line is left out.

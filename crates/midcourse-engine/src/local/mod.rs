@@ -120,10 +120,15 @@ impl LocalEngine {
     /// # Shapes
     /// Result (T, V).
     fn logits(&self, tokens: &[TokenId]) -> Result<Tensor> {
+        self.decoder.logits(&self.hidden(tokens)?)
+    }
+
+    /// # Shapes
+    /// Result (T, D).
+    fn hidden(&self, tokens: &[TokenId]) -> Result<Tensor> {
         let mut tree = self.plant(tokens, 0)?;
         let rows: Vec<Row> = (0..tokens.len()).map(|node| Row { tree: 0, node }).collect();
-        let hidden = self.decoder.forward(&rows, &mut [&mut tree])?;
-        self.decoder.logits(&hidden)
+        self.decoder.forward(&rows, &mut [&mut tree])
     }
 
     fn plant(&self, trunk: &[TokenId], n_grown: usize) -> Result<TokenTree> {
@@ -160,9 +165,9 @@ impl Continue for LocalEngine {
         tokens: &[TokenId],
         n: usize,
     ) -> std::result::Result<Vec<(TokenId, f64)>, BoxError> {
-        let logits = self.logits(tokens)?.to_vec2::<f32>()?;
-        let last = logits.last().map(Vec::as_slice).unwrap_or_default();
-        let mut all: Vec<_> = log_softmax(last, tokens.len())?
+        let hidden = self.hidden(tokens)?;
+        let last = self.decoder.logits(&hidden.narrow(0, tokens.len() - 1, 1)?)?.flatten_all()?;
+        let mut all: Vec<_> = log_softmax(&last.to_vec1()?, tokens.len())?
             .into_iter()
             .enumerate()
             .map(|(id, p)| (id as TokenId, p))

@@ -71,8 +71,15 @@ fn bpe(meta: &Metadata<'_>, texts: &[&str]) -> Result<BPE> {
             vocab.into_iter().collect::<tokenizers::models::bpe::Vocab>(),
             merges.collect::<Result<Vec<_>>>()?,
         )
+        .ignore_merges(is_llama_3(meta)?)
         .build()
         .map_err(|e| wrong(meta.path, "tokenizer.ggml.merges", &e.to_string()))
+}
+
+/// Llama 3 takes a word that is in the vocabulary as it is, without merging, and begins with a BOS unless the
+/// file says otherwise.
+fn is_llama_3(meta: &Metadata<'_>) -> Result<bool> {
+    Ok(matches!(meta.optional_text("tokenizer.ggml.pre")?, Some("llama-bpe" | "llama3" | "llama-v3")))
 }
 
 fn pre_tokenizer(path: &Path, name: Option<&str>) -> Result<PreTokenizerWrapper> {
@@ -110,7 +117,10 @@ fn special_tokens(meta: &Metadata<'_>, n_tokens: usize) -> Result<SpecialTokens>
     };
     let ends = [id("eos_token_id")?, id("eot_token_id")?];
     let bos = id("bos_token_id")?;
-    let adds_bos = meta.optional_flag("tokenizer.ggml.add_bos_token")?.unwrap_or(false);
+    let adds_bos = match meta.optional_flag("tokenizer.ggml.add_bos_token")? {
+        Some(adds_bos) => adds_bos,
+        None => is_llama_3(meta)?,
+    };
     Ok(SpecialTokens { bos, adds_bos, end_of_turn: ends.into_iter().flatten().collect() })
 }
 

@@ -8,6 +8,7 @@ use midcourse_core::eval::{self, PlannedSample, Set};
 use midcourse_engine::local::BatchLimits;
 
 use crate::args::EvalArgs;
+use crate::failure::Failure;
 use crate::manifest::DataIdentity;
 use crate::model::{self, Model};
 use crate::plan::{EvalOptions, EvalPlan};
@@ -20,7 +21,7 @@ use crate::{input, pages};
 
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
-    let plan = resolve(args)?;
+    let (plan, out) = resolve(args)?;
     let signals = Signals::listen().context("listening for signals")?;
     if let Some(threads) = plan.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting threads")?;
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let model = model::load(&plan.model, limits)?;
     let planned = plan_samples(&plan, &samples, &model)?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
-    let out = args.options.out.clone().map_or_else(|| free_directory(&plan.model), Ok)?;
+    let out = out.map_or_else(|| free_directory(&plan.model), Ok)?;
     let mut run = Run::open(&out, opening, &plan, &model, (planned, data))?;
     run.sample(&model, &signals)?;
     if let Some(failure) = signals.failure(run.resume_hint()) {
@@ -47,22 +48,29 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     Ok(run.exit_code(plan.max_failed))
 }
 
-/// Flags over the file, which is the saved plan when a run is resumed.
-fn resolve(args: &EvalArgs) -> Result<EvalPlan> {
-    let saved = args.options.out.as_ref().filter(|_| args.resume).map(|out| out.join(run_dir::PLAN));
-    let saved = saved.filter(|path| path.exists());
-    let file = match args.config.as_ref().or(saved.as_ref()) {
-        Some(path) => EvalOptions::read(path)?,
-        None => EvalOptions::default(),
+/// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.
+fn resolve(args: &EvalArgs) -> Result<(EvalPlan, Option<PathBuf>)> {
+    let file = args.config.as_deref().map(EvalOptions::read).transpose()?.unwrap_or_default();
+    let given = args.options.with_preset().over(&file)?;
+    let saved = match (&given.out, args.resume) {
+        (Some(out), true) => Some(out.join(run_dir::PLAN)).filter(|path| path.exists()),
+        (None, true) => return Err(nothing_to_resume().into()),
+        _ => None,
     };
-    let plan = args.options.over(&file)?.resolve()?;
-    if let Some(path) = saved {
-        let earlier = EvalOptions::read(&path)?.resolve()?;
-        if let Some(difference) = plan.difference(&earlier)? {
-            return Err(StorageError::Mismatch { path, difference }.into());
-        }
+    let Some(path) = saved else { return Ok((given.resolve()?, given.out)) };
+    let earlier = EvalOptions::read(&path)?;
+    let plan = given.over(&earlier)?.resolve()?;
+    if let Some(difference) = plan.difference(&earlier.resolve()?)? {
+        return Err(StorageError::Mismatch { path, difference }.into());
     }
-    Ok(plan)
+    Ok((plan, given.out))
+}
+
+fn nothing_to_resume() -> Failure {
+    Failure::Usage {
+        problem: "--resume: --out is missing".into(),
+        hint: "name the directory of the run to go on with, for instance --out runs/first".into(),
+    }
 }
 
 /// Samples, each with the set it belongs to.
