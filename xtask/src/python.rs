@@ -56,3 +56,25 @@ fn system_python() -> std::ffi::OsString {
 fn run(command: &mut Command) -> Result<(), String> {
     crate::run(command.stdout(Stdio::null()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_is_made_again_only_when_its_requirements_change() {
+        let requirements = crate::root().join("target/xtask/requirements-test.txt");
+        let made_from = |text: &str| {
+            std::fs::create_dir_all(requirements.parent().unwrap()).unwrap();
+            std::fs::write(&requirements, text).unwrap();
+            exact_venv("test", &requirements).unwrap()
+        };
+        let python = made_from("# nothing\n");
+        let marker = python.with_file_name("marker");
+        std::fs::write(&marker, "").unwrap();
+        assert_eq!(made_from("# nothing\n"), python);
+        assert!(marker.exists(), "made again though nothing changed");
+        made_from("# still nothing\n");
+        assert!(!marker.exists(), "kept though the requirements changed");
+    }
+}

@@ -89,7 +89,7 @@ pub(crate) struct EvalOptions {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// Most paths growing at once; memory bounds them anyway [default: no limit]
+    /// Most paths growing at once [default: no limit]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_paths: Option<usize>,
