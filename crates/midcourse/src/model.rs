@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use midcourse_core::engine::Continue;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
-use midcourse_engine::local::{BatchLimits, LocalModel};
+use midcourse_engine::local::{BatchLimits, LoadOptions, LocalModel};
 use midcourse_engine::scripted::Scripted;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -84,12 +84,8 @@ fn locate(name: &str) -> Result<PathBuf> {
 }
 
 fn local(name: &str, path: &Path, limits: BatchLimits) -> Result<Model> {
-    let model = LocalModel::load(path, name, limits)?;
-    let config = model.engine.config();
-    let description = format!(
-        "Llama decoder: {} layers, width {}, {} heads ({} for keys), vocabulary {}, f32",
-        config.n_layers, config.width, config.n_heads, config.n_kv_heads, config.vocab
-    );
+    let model = LocalModel::load(path, name, LoadOptions { limits, ..LoadOptions::default() })?;
+    let description = format!("{}, {}", model.engine.config().describe(), model.engine.dtype().name());
     let identity = identity(name, "local", &model.files, &model.template, description)?;
     let LocalModel { engine, tokenizer, template, .. } = model;
     Ok(Model { engine: Box::new(engine), tokenizer: Box::new(tokenizer), template, identity })

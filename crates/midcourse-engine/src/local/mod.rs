@@ -4,6 +4,7 @@
 //! which is refilled as paths end; its size is bounded in bytes of keys and values and, if wanted, in paths.
 
 mod grow;
+mod memory;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ use midcourse_core::template::{ChatTemplate, Tokenizer};
 use crate::model::{Decoder, ModelConfig, Row};
 use crate::tokenizer::ModelTokenizer;
 use crate::tree::TokenTree;
-use crate::weights::ModelFiles;
+use crate::weights::{Dtype, ModelFiles};
 use crate::{Error, Result};
 
 /// How much may grow at once.
@@ -32,6 +33,29 @@ impl Default for BatchLimits {
     fn default() -> Self {
         Self { bytes: 768 << 20, paths: usize::MAX }
     }
+}
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// How much may grow at once.
+    pub limits: BatchLimits,
+    /// The form in which the weights are kept.
+    pub dtype: DtypeChoice,
+}
+
+/// The form of the weights in memory, as people ask for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DtypeChoice {
+    /// f32 where that fits into free memory, else as the file stores them; the results are the same.
+    #[default]
+    Auto,
+    /// 32 bits.
+    F32,
+    /// 16 bits; rounds what the file stores more finely.
+    Bf16,
+    /// The file's own blocks.
+    Quantized,
 }
 
 /// A model with everything it needs to continue a conversation.
@@ -51,6 +75,7 @@ pub struct LocalModel {
 #[derive(Debug)]
 pub struct LocalEngine {
     decoder: Decoder,
+    dtype: Dtype,
     limits: BatchLimits,
     /// Ids that end a path.
     ends: Vec<TokenId>,
@@ -61,9 +86,10 @@ impl LocalModel {
     ///
     /// # Errors
     /// When a file is missing, damaged, of another architecture, or disagrees with its configuration.
-    pub fn load(path: &Path, name: &str, limits: BatchLimits) -> Result<Self> {
+    pub fn load(path: &Path, name: &str, options: LoadOptions) -> Result<Self> {
         let files = ModelFiles::open(path)?;
         let config = files.config()?;
+        let dtype = memory::choose(path, &files, &config, options)?;
         let mut tokenizer = ModelTokenizer::of(&files)?;
         let source = template_source(path, &files)?;
         let template = ChatTemplate::new(name, &source, &tokenizer.bos_text(), &tokenizer.eos_text());
@@ -74,9 +100,14 @@ impl LocalModel {
         })?;
         tokenizer.learn_end_of_turn(&template);
         let paths = files.paths();
-        let decoder = Decoder::load(config, &mut files.into_weights())?;
+        let decoder = Decoder::load(config, &files, dtype)?;
         let ends = tokenizer.special().end_of_turn.clone();
-        Ok(Self { engine: LocalEngine { decoder, limits, ends }, tokenizer, template, files: paths })
+        Ok(Self {
+            engine: LocalEngine { decoder, dtype, limits: options.limits, ends },
+            tokenizer,
+            template,
+            files: paths,
+        })
     }
 }
 
@@ -103,6 +134,11 @@ impl LocalEngine {
         &self.decoder.config
     }
 
+    /// The form in which the weights are kept.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
     /// The natural-log probability of token i + 1 given tokens 0..=i, for every i.
     ///
     /// # Errors
@@ -117,27 +153,32 @@ impl LocalEngine {
             .collect()
     }
 
+    /// The logits of the next token after every token.
+    ///
     /// # Shapes
     /// Result (T, V).
-    fn logits(&self, tokens: &[TokenId]) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// When the tokens do not fit the context.
+    pub fn logits(&self, tokens: &[TokenId]) -> Result<Tensor> {
         self.decoder.logits(&self.hidden(tokens)?)
     }
 
     /// # Shapes
     /// Result (T, D).
     fn hidden(&self, tokens: &[TokenId]) -> Result<Tensor> {
-        let mut tree = self.plant(tokens, 0)?;
+        let mut tree = self.plant(tokens, (0, tokens.len()))?;
         let rows: Vec<Row> = (0..tokens.len()).map(|node| Row { tree: 0, node }).collect();
         self.decoder.forward(&rows, &mut [&mut tree])
     }
 
-    fn plant(&self, trunk: &[TokenId], n_grown: usize) -> Result<TokenTree> {
+    fn plant(&self, trunk: &[TokenId], size: (usize, usize)) -> Result<TokenTree> {
         let context = self.decoder.config.context;
         if trunk.is_empty() || trunk.len() > context {
             return Err(Error::TooLong { n_tokens: trunk.len(), context });
         }
         self.check_vocab(trunk)?;
-        Ok(TokenTree::new(&self.decoder.config, trunk, n_grown))
+        Ok(TokenTree::new(&self.decoder.config, trunk, size))
     }
 }
 
