@@ -3,11 +3,13 @@
     python testdata/families.py [--out DIR] [--llama-cpp]
 
 golden.py writes them too. `--llama-cpp` also holds every GGUF file against llama.cpp, if the package xllamacpp
-is there; see family_witnesses.py. A family is a configuration of transformers' own class with sizes that differ
-from one another, windows of 16 and original contexts of 32, so that the texts go well beyond both.
+is there; see family_witnesses.py. A family is a configuration of transformers' own class, with values that no
+reader takes by default, windows of 16 and original contexts of 32: the texts go well beyond both. What a change of
+the configuration does to the logits is measured, so that the goldens are known to show it.
 """
 
 import argparse
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import family_gguf
 import family_models
 import family_templates as templates
 import family_witnesses
-from tiny_models import CHATML, LLAMA_2, Words
+from tiny_models import Words
 
 WINDOW = 16
 TRAINED = 32
@@ -50,12 +52,15 @@ class Family:
 
     def make_config(self, **changes):
         """The configuration, or one that differs in `changes`."""
-        ids = {f"{kind}_token_id": self.words.special.index(getattr(self.words, kind)) for kind in ("bos", "eos")}
-        common = {"vocab_size": family_models.VOCAB, "num_hidden_layers": 3, "max_position_embeddings": 512, "pad_token_id": None}
-        return self.kind(**(common | ids | self.config | changes))
+        words = {"bos_token_id": self.words.bos, "eos_token_id": self.words.eos}
+        ids = {name: self.words.special.index(word) for name, word in words.items()}
+        common = {"vocab_size": family_models.VOCAB, "num_hidden_layers": 3, "max_position_embeddings": 512}
+        # transformers completes the dictionaries that it is given.
+        return self.kind(**copy.deepcopy(common | {"pad_token_id": None} | ids | self.config | changes))
 
 
 def default_rope(theta, **more):
+    """Rotary embedding without scaling."""
     return {"rope_parameters": {"rope_type": "default", "rope_theta": theta, **more}}
 
 
@@ -71,7 +76,28 @@ def layers(pattern):
 
 
 ANOTHER_EPS = {"rms_norm_eps": 1e-6}
-LONG_ROPE = {"rope_type": "longrope", "rope_theta": 800.0}
+LLAMA_3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": TRAINED,
+}
+YARN = {"rope_type": "yarn", "rope_theta": 1_000.0, "factor": 4.0, "original_max_position_embeddings": TRAINED}
+PHI_3_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 800.0,
+    "short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75],
+    "long_factor": [1.1, 1.5, 2.0, 3.0, 4.5, 6.0, 8.0, 9.0],
+}
+PHI_4_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 800.0,
+    "partial_rotary_factor": 0.75,
+    "short_factor": [1.0, 1.1, 1.2, 1.3, 1.5, 1.8],
+    "long_factor": [1.0, 1.6, 2.5, 4.0, 5.5, 7.0],
+}
 GLM_ROPE = default_rope(600.0, partial_rotary_factor=0.5)
 GEMMA_3_ROPE = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
@@ -82,7 +108,7 @@ FAMILIES = [
     Family(
         name="llama2",
         kind=transformers.LlamaConfig,
-        words=Words(["<unk>", "<s>", "</s>"], "<s>", "</s>", LLAMA_2),
+        words=templates.LLAMA_2,
         config=sizes(48, 64, 3, 3, rms_norm_eps=2e-3) | default_rope(900.0),
         shows=[ANOTHER_EPS, default_rope(10_000.0)],
         gguf=MODEL_ARCH.LLAMA,
@@ -92,18 +118,8 @@ FAMILIES = [
         name="llama3.1",
         kind=transformers.LlamaConfig,
         words=templates.LLAMA_3,
-        config=sizes(64, 96, 4, 2, rms_norm_eps=3e-3)
-        | {
-            "rope_parameters": {
-                "rope_type": "llama3",
-                "rope_theta": 500.0,
-                "factor": 8.0,
-                "low_freq_factor": 1.0,
-                "high_freq_factor": 4.0,
-                "original_max_position_embeddings": TRAINED,
-            },
-        },
-        shows=[ANOTHER_EPS, default_rope(500.0)],
+        config=sizes(64, 96, 4, 2, rms_norm_eps=3e-3, rope_parameters=LLAMA_3_ROPE),
+        shows=[ANOTHER_EPS, default_rope(500.0), {"rope_parameters": LLAMA_3_ROPE | {"low_freq_factor": 2.0}}],
         old_form="config.json",
         gguf=MODEL_ARCH.LLAMA,
         quantised=GGMLQuantizationType.Q4_0,
@@ -124,16 +140,17 @@ FAMILIES = [
     Family(
         name="llama-dynamic",
         kind=transformers.LlamaConfig,
-        words=Words(["<unk>", "<s>", "</s>"], "<s>", "</s>", LLAMA_2),
+        words=templates.LLAMA_2,
         config=sizes(48, 64, 6, 3, max_position_embeddings=TRAINED)
         | {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 2.5}},
-        shows=[default_rope(100.0)],
+        shows=[default_rope(100.0), {"max_position_embeddings": 2 * TRAINED}],
     ),
     Family(
         name="llama-bias",
         kind=transformers.LlamaConfig,
-        words=Words(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|endoftext|>", "<|im_end|>", CHATML),
+        words=templates.CHATML,
         config=sizes(48, 56, 6, 2, attention_bias=True, mlp_bias=True) | default_rope(700.0),
+        shows=[default_rope(10_000.0)],
         gguf=MODEL_ARCH.LLAMA,
         transformers_reads="weights",
     ),
@@ -150,16 +167,17 @@ FAMILIES = [
     Family(
         name="qwen2",
         kind=transformers.Qwen2Config,
-        words=Words(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|endoftext|>", "<|im_end|>", templates.QWEN_2),
+        words=templates.QWEN_2,
         # Rows beyond the tokenizer, as in the published models.
         config=sizes(48, 80, 4, 1, tie_word_embeddings=True, vocab_size=family_models.VOCAB + 9) | default_rope(20_000.0),
+        shows=[default_rope(10_000.0)],
         gguf=MODEL_ARCH.QWEN2,
         transformers_reads="metadata",
     ),
     Family(
         name="qwen2-sliding",
         kind=transformers.Qwen2Config,
-        words=Words(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|endoftext|>", "<|im_end|>", templates.QWEN_2),
+        words=templates.QWEN_2,
         config=sizes(48, 64, 4, 2, use_sliding_window=True, sliding_window=WINDOW, max_window_layers=2)
         | {"num_hidden_layers": 4}
         | default_rope(1_500.0),
@@ -168,17 +186,14 @@ FAMILIES = [
     Family(
         name="qwen2-yarn",
         kind=transformers.Qwen2Config,
-        words=Words(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|endoftext|>", "<|im_end|>", templates.QWEN_2),
-        config=sizes(64, 64, 4, 2, max_position_embeddings=128)
-        | {
-            "rope_parameters": {
-                "rope_type": "yarn",
-                "rope_theta": 1_000.0,
-                "factor": 4.0,
-                "original_max_position_embeddings": TRAINED,
-            },
-        },
-        shows=[default_rope(1_000.0)],
+        words=templates.QWEN_2,
+        config=sizes(64, 64, 4, 2, max_position_embeddings=128, rope_parameters=YARN),
+        shows=[
+            default_rope(1_000.0),
+            {"rope_parameters": YARN | {"attention_factor": 1.0}},
+            {"rope_parameters": YARN | {"beta_fast": 1.5}},
+            {"rope_parameters": YARN | {"beta_slow": 0.1}},
+        ],
         gguf=MODEL_ARCH.QWEN2,
         transformers_reads="weights",
     ),
@@ -213,15 +228,14 @@ FAMILIES = [
         kind=transformers.Phi3Config,
         words=templates.PHI_3,
         config=sizes(64, 96, 4, 2, max_position_embeddings=128, original_max_position_embeddings=TRAINED)
-        | {"sliding_window": WINDOW, "rms_norm_eps": 2e-3}
-        | {
-            "rope_parameters": LONG_ROPE
-            | {
-                "short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75],
-                "long_factor": [1.1, 1.5, 2.0, 3.0, 4.5, 6.0, 8.0, 9.0],
-            },
-        },
-        shows=[ANOTHER_EPS, {"sliding_window": None}, default_rope(800.0)],
+        | {"sliding_window": WINDOW, "rms_norm_eps": 2e-3, "rope_parameters": PHI_3_ROPE},
+        shows=[
+            ANOTHER_EPS,
+            {"sliding_window": None},
+            {"rope_parameters": PHI_3_ROPE | {"short_factor": PHI_3_ROPE["long_factor"]}},
+            {"rope_parameters": PHI_3_ROPE | {"long_factor": PHI_3_ROPE["short_factor"]}},
+            {"rope_parameters": PHI_3_ROPE | {"attention_factor": 1.0}},
+        ],
         old_form="config.json",
         gguf=MODEL_ARCH.PHI3,
         quantised=GGMLQuantizationType.Q8_0,
@@ -233,15 +247,7 @@ FAMILIES = [
         kind=transformers.Phi3Config,
         words=templates.PHI_4,
         config=sizes(48, 64, 3, 1, max_position_embeddings=160, original_max_position_embeddings=TRAINED)
-        | {"tie_word_embeddings": True}
-        | {
-            "rope_parameters": LONG_ROPE
-            | {
-                "partial_rotary_factor": 0.75,
-                "short_factor": [1.0, 1.1, 1.2, 1.3, 1.5, 1.8],
-                "long_factor": [1.0, 1.6, 2.5, 4.0, 5.5, 7.0],
-            },
-        },
+        | {"tie_word_embeddings": True, "rope_parameters": PHI_4_ROPE},
         shows=[default_rope(800.0, partial_rotary_factor=0.75)],
         gguf=MODEL_ARCH.PHI3,
         transformers_reads="weights",
@@ -265,6 +271,7 @@ FAMILIES = [
             {"query_pre_attn_scalar": 16},
             {"attn_logit_softcapping": None},
             {"final_logit_softcapping": None},
+            {"hidden_activation": "gelu"},
             layers("fsf"),
             layers("sss"),
         ],
@@ -310,7 +317,7 @@ def write_all(out, llama_cpp=False):
     (out / "golden" / "families").mkdir(parents=True, exist_ok=True)
     for seed, family in enumerate(FAMILIES):
         model, tokenizer, texts = family_models.write(out / "families" / family.name, family, seed)
-        family_models.check(family, model, texts[-1])
+        family_models.check(family, model, texts)
         golden = out / "golden" / "families"
         family_models.write_golden(golden / f"{family.name}.safetensors", model, texts)
         for file in family_gguf.write_all(out / "families", family, model, tokenizer):

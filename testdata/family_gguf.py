@@ -6,6 +6,7 @@ rotary factors are tensors.
 """
 
 import copy
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,17 +156,12 @@ def add_tokenizer(writer, words, tokenizer, n_rows):
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens + padding)
     writer.add_token_types(kinds + [TokenType.UNUSED] * len(padding))
-    writer.add_token_merges([" ".join(pair) for pair in merges(tokenizer)])
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_bos_token_id(vocab[words.bos])
     writer.add_eos_token_id(vocab[words.eos])
     writer.add_add_bos_token(False)
     writer.add_chat_template(words.template)
-
-
-def merges(tokenizer):
-    import json
-
-    return json.loads(tokenizer.to_str())["model"]["merges"]
 
 
 def tensors(arch, model):

@@ -1,13 +1,21 @@
 """Words and chat templates of the families: special tokens and a short template in each family's own manner."""
 
+import tiny_models
 from tiny_models import Words
 
 MESSAGES = "{% for message in messages %}"
 
-QWEN_2 = (
+CHATML = Words(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|endoftext|>", "<|im_end|>", tiny_models.CHATML)
+
+LLAMA_2 = Words(["<unk>", "<s>", "</s>"], "<s>", "</s>", tiny_models.LLAMA_2)
+
+QWEN_2 = Words(
+    ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    "<|endoftext|>",
+    "<|im_end|>",
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}"
     "{% endif %}" + MESSAGES + "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
 )
 
 QWEN_3 = Words(
@@ -66,7 +74,7 @@ GLM = Words(
 )
 
 PHI_3 = Words(
-    ["<s>", "<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>"],
+    ["<unk>", "<s>", "</s>", "<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>"],
     "<s>",
     "<|end|>",
     MESSAGES + "{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
