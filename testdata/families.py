@@ -168,8 +168,10 @@ FAMILIES = [
         name="qwen2",
         kind=transformers.Qwen2Config,
         words=templates.QWEN_2,
-        # Rows beyond the tokenizer, as in the published models.
-        config=sizes(48, 80, 4, 1, tie_word_embeddings=True, vocab_size=family_models.VOCAB + 9) | default_rope(20_000.0),
+        # The embedding has rows beyond the tokenizer, as in the published models.
+        config=sizes(48, 80, 3, 1, tie_word_embeddings=True)
+        | {"vocab_size": family_models.VOCAB + 9}
+        | default_rope(20_000.0),
         shows=[default_rope(10_000.0)],
         gguf=MODEL_ARCH.QWEN2,
         transformers_reads="metadata",
