@@ -142,7 +142,7 @@ FAMILIES = [
         kind=transformers.LlamaConfig,
         words=templates.LLAMA_2,
         config=sizes(48, 64, 6, 3, max_position_embeddings=TRAINED)
-        | {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 2.5}},
+        | {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 4.0}},
         shows=[default_rope(100.0), {"max_position_embeddings": 2 * TRAINED}],
     ),
     Family(
