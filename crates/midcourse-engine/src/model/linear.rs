@@ -76,8 +76,7 @@ impl Linear {
         let mut blocks = Vec::new();
         let mut n_out = 0;
         for part in parts {
-            let rounded = (dtype == Dtype::Bf16).then(|| part.to_bf16()).transpose()?;
-            for rows in rounded.as_ref().unwrap_or(part).blocks(BLOCK_ROWS)? {
+            for rows in part.blocks(BLOCK_ROWS, dtype == Dtype::Bf16)? {
                 let n_rows = rows.shape().dims2()?.0;
                 blocks.push(Block { first: n_out, rows });
                 n_out += n_rows;
@@ -168,24 +167,21 @@ fn panels(blocks: &[Block], n_in: usize, n_out: usize) -> Vec<Range<usize>> {
 ///
 /// # Shapes
 /// `out` (in, stride).
-fn lay_out(
-    blocks: &[Block],
-    n_in: usize,
-    (out, stride): (&mut [f32], usize),
-    column: usize,
-) -> candle_core::Result<()> {
-    let rows = blocks.par_iter().map(|block| block.rows.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1());
-    let rows: Vec<Vec<f32>> = rows.collect::<std::result::Result<_, _>>()?;
-    let starts = blocks.iter().map(|block| column + block.first - blocks[0].first);
-    let rows: Vec<(usize, Vec<f32>)> = starts.zip(rows).collect();
-    out.par_chunks_mut(TILE * stride).enumerate().for_each(|(tile, out)| {
-        for (column, rows) in &rows {
-            for (i, rows) in rows.chunks(TILE * n_in).enumerate() {
-                transpose_tile(rows, (n_in, tile * TILE), (out, stride), column + i * TILE);
-            }
+fn lay_out(blocks: &[Block], n_in: usize, (out, stride): (&mut [f32], usize), column: usize) -> Result<()> {
+    let rows = blocks.par_iter().map(|block| block.rows.dequantize(&Device::Cpu));
+    let rows: Vec<Tensor> = rows.collect::<candle_core::Result<_>>()?;
+    let tiles = out.par_chunks_mut(TILE * stride).enumerate();
+    tiles.try_for_each(|(tile, out)| {
+        for (block, rows) in blocks.iter().zip(&rows) {
+            let column = column + block.first - blocks[0].first;
+            with_values(rows, |rows| {
+                for (i, rows) in rows.chunks(TILE * n_in).enumerate() {
+                    transpose_tile(rows, (n_in, tile * TILE), (&mut *out, stride), column + i * TILE);
+                }
+            })?;
         }
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Writes some values of up to [`TILE`] rows as a tile of columns.
@@ -256,7 +252,8 @@ impl InplaceOp1 for LayOut<'_> {
         let CpuStorage::F32(values) = storage else {
             return Err(candle_core::Error::Msg("expected f32".into()));
         };
-        lay_out(self.blocks, self.n_in, (&mut values[..self.n_in * self.width], self.width), 0)
+        let out = (&mut values[..self.n_in * self.width], self.width);
+        lay_out(self.blocks, self.n_in, out, 0).map_err(candle_core::Error::wrap)
     }
 }
 

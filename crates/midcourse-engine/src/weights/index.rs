@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use rayon::prelude::*;
 
 use crate::contain::contain;
 use crate::{Error, Result};
@@ -161,10 +162,21 @@ impl RawTensor {
         Ok(tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()?)
     }
 
-    /// The matrix cut into blocks of at most `n` rows.
-    pub(crate) fn blocks(&self, n: usize) -> Result<Vec<QTensor>> {
-        let rows = self.bytes.chunks(n * self.row_bytes());
-        rows.map(|bytes| block(self.dtype, bytes, (bytes.len() / self.row_bytes(), self.width()))).collect()
+    /// The matrix cut into blocks of at most `n` rows, `rounded` to the upper half of an f32 or as they are.
+    pub(crate) fn blocks(&self, n: usize, rounded: bool) -> Result<Vec<QTensor>> {
+        let rows = self.bytes.par_chunks(n * self.row_bytes());
+        let one = |bytes: &[u8]| {
+            let shape = (bytes.len() / self.row_bytes(), self.width());
+            let rows = block(self.dtype, bytes, shape)?;
+            if !rounded || self.dtype == GgmlDType::BF16 {
+                return Ok(rows);
+            }
+            let values: Vec<f32> = rows.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+            let bytes: Vec<u8> =
+                values.into_iter().flat_map(|x| half::bf16::from_f32(x).to_le_bytes()).collect();
+            block(GgmlDType::BF16, &bytes, shape)
+        };
+        rows.map(one).collect()
     }
 
     /// The rows `from..to`.
@@ -185,15 +197,6 @@ impl RawTensor {
         self.bytes =
             heads.flat_map(|head| order.iter().flat_map(|&i| &head[i * row..][..row])).copied().collect();
         self
-    }
-
-    /// The same values rounded to the upper half of an f32.
-    pub(crate) fn to_bf16(&self) -> Result<Self> {
-        if self.dtype == GgmlDType::BF16 {
-            return Ok(self.clone());
-        }
-        let bytes = self.to_f32()?.into_iter().flat_map(|x| half::bf16::from_f32(x).to_le_bytes()).collect();
-        Ok(Self { dtype: GgmlDType::BF16, shape: self.shape.clone(), bytes })
     }
 }
 
@@ -224,9 +227,8 @@ mod tests {
     fn rows_and_blocks_are_those_of_the_matrix() {
         let tensor = matrix(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
         assert_eq!(tensor.rows(1, 3).to_f32().unwrap(), [3.0, 4.0, 5.0, 6.0]);
-        let blocks = tensor.blocks(2).unwrap();
+        let blocks = tensor.blocks(2, false).unwrap();
         assert_eq!(blocks.iter().map(|b| b.shape().dims2().unwrap()).collect::<Vec<_>>(), [(2, 2), (1, 2)]);
-        assert_eq!(tensor.to_bf16().unwrap().to_f32().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     }
 
     #[test]
