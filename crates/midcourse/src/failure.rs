@@ -76,8 +76,21 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
     });
     let hint =
         hint.unwrap_or("this is a defect of midcourse; please report it with the command that led here");
-    let text = midcourse_core::report::strip_controls(&causes(error));
+    let text = shortened(&midcourse_core::report::strip_controls(&causes(error)));
     format!("error: {text}\nhint: {hint}")
+}
+
+/// A text without its middle when it is long: what is found in a hostile file can be of any length.
+fn shortened(text: &str) -> String {
+    const START: usize = 600;
+    const END: usize = 200;
+    let n = text.chars().count();
+    if n <= START + END {
+        return text.to_owned();
+    }
+    let (start, end): (String, String) =
+        (text.chars().take(START).collect(), text.chars().skip(n - END).collect());
+    format!("{start} … {end}")
 }
 
 /// The error and what caused it, but no cause that the text before it has told already.
