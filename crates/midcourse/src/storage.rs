@@ -1,8 +1,10 @@
 //! Writing files so that a crash leaves the old one or the new one, never half of one.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use crate::terminal::say;
 
 /// Ways in which a run's directory can fail.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,20 @@ impl StorageError {
 /// Adds the path to an error of the system.
 pub(crate) fn at(path: &Path) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
     |source| StorageError::Io { path: path.to_owned(), source }
+}
+
+/// Takes a lock, waiting for whoever holds it; it is free again when the file is dropped or the process dies.
+/// `what` is said to be waited for.
+pub(crate) fn wait_for_lock(path: &Path, what: &str) -> Result<File, StorageError> {
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    let file = open.map_err(at(path))?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => say(&format!("waiting for another process that fetches {what} …")),
+        Err(TryLockError::Error(source)) => return Err(at(path)(source)),
+    }
+    file.lock().map_err(at(path))?;
+    Ok(file)
 }
 
 /// Replaces a file as a whole.

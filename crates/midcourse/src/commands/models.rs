@@ -26,18 +26,26 @@ fn pull(name: &str) -> Result<u8> {
         .into());
     };
     if !entry.is_pulled()? {
-        say(&format!("fetching {} ({} MB, {}) …", entry.description, entry.bytes / 1_000_000, entry.licence));
+        say(&format!(
+            "fetching {} ({} MB, {}) …",
+            entry.description,
+            entry.bytes() / 1_000_000,
+            entry.licence.unwrap_or(NO_LICENCE)
+        ));
     }
     let path = entry.pull()?;
     print(&path.display().to_string());
     Ok(0)
 }
 
+/// Said of a model whose packages name no licence.
+const NO_LICENCE: &str = "no licence stated";
+
 #[derive(Serialize)]
 struct Listed {
     name: &'static str,
     description: &'static str,
-    licence: &'static str,
+    licence: Option<&'static str>,
     bytes: u64,
     sha256: &'static str,
     path: String,
@@ -50,7 +58,7 @@ fn list(json: bool) -> Result<u8> {
             name: entry.name,
             description: entry.description,
             licence: entry.licence,
-            bytes: entry.bytes,
+            bytes: entry.bytes(),
             sha256: entry.sha256,
             path: entry.path()?.display().to_string(),
             pulled: entry.is_pulled()?,
@@ -65,8 +73,10 @@ fn list(json: bool) -> Result<u8> {
         let place = if model.pulled { model.path } else { format!("`midcourse models pull {}`", model.name) };
         let size = model.bytes / 1_000_000;
         print(&format!(
-            "{:<10} {:<30} {size:>6} MB  {:<12} {place}",
-            model.name, model.description, model.licence
+            "{:<18} {:<35} {size:>4} MB  {:<18} {place}",
+            model.name,
+            model.description,
+            model.licence.unwrap_or(NO_LICENCE),
         ));
     }
     Ok(0)
