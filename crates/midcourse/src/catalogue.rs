@@ -17,7 +17,7 @@ use crate::storage;
 use crate::terminal::say;
 
 /// A model that `midcourse models pull` can fetch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// The name to give wherever a model is asked for.
     pub name: &'static str,
@@ -32,7 +32,7 @@ pub(crate) struct Entry {
 }
 
 /// A part of a model's file: a file inside a Python package.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Part {
     package: &'static str,
     version: &'static str,
@@ -84,14 +84,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Entry> {
 
 /// Where models are kept: `$XDG_CACHE_HOME/midcourse/models`, else `~/.cache/midcourse/models`.
 pub(crate) fn cache_dir() -> Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CACHE_HOME").filter(|dir| dir.is_absolute());
-    let base =
-        base.or_else(|| set("HOME").map(|home| home.join(".cache"))).ok_or_else(|| Failure::Usage {
-            problem: "neither XDG_CACHE_HOME nor HOME is set".into(),
-            hint: "set XDG_CACHE_HOME to a directory for downloaded models".into(),
-        })?;
-    Ok(base.join("midcourse").join("models"))
+    Ok(storage::user_cache()?.join("midcourse").join("models"))
 }
 
 impl Entry {

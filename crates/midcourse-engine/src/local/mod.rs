@@ -56,12 +56,25 @@ pub struct LocalEngine {
     ends: Vec<TokenId>,
 }
 
-impl LocalModel {
-    /// Loads the model at `path`: a GGUF file or a directory with `config.json`.
+/// A model without its weights: what can be said of it at once, however large it is.
+#[derive(Debug)]
+pub struct ModelHeader {
+    /// What the decoder is.
+    pub config: ModelConfig,
+    /// Text to tokens.
+    pub tokenizer: ModelTokenizer,
+    /// Conversations to text.
+    pub template: ChatTemplate,
+    /// The files, opened.
+    pub files: ModelFiles,
+}
+
+impl ModelHeader {
+    /// Reads everything but the weights of the model at `path`: a GGUF file or a directory with `config.json`.
     ///
     /// # Errors
-    /// When a file is missing, damaged, of another architecture, or disagrees with its configuration.
-    pub fn load(path: &Path, name: &str, limits: BatchLimits) -> Result<Self> {
+    /// When a file is missing, damaged or of another architecture.
+    pub fn read(path: &Path, name: &str) -> Result<Self> {
         let files = ModelFiles::open(path)?;
         let config = files.config()?;
         let mut tokenizer = ModelTokenizer::of(&files)?;
@@ -73,6 +86,17 @@ impl LocalModel {
             hint: e.hint().to_owned(),
         })?;
         tokenizer.learn_end_of_turn(&template);
+        Ok(Self { config, tokenizer, template, files })
+    }
+}
+
+impl LocalModel {
+    /// Loads the model at `path`: a GGUF file or a directory with `config.json`.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, of another architecture, or disagrees with its configuration.
+    pub fn load(path: &Path, name: &str, limits: BatchLimits) -> Result<Self> {
+        let ModelHeader { config, tokenizer, template, files } = ModelHeader::read(path, name)?;
         let paths = files.paths();
         let decoder = Decoder::load(config, &mut files.into_weights())?;
         let ends = tokenizer.special().end_of_turn.clone();

@@ -28,7 +28,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     }
     let (samples, data) = read_data(&plan)?;
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
-    let model = model::load(&plan.model, limits)?;
+    let commit = recorded_commit(args, out.as_deref(), &plan.model)?;
+    let model = model::load_at(&plan.model, commit.as_deref(), limits)?;
     let planned = plan_samples(&plan, &samples, &model)?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
     let out = out.map_or_else(|| free_directory(&plan.model), Ok)?;
@@ -64,6 +65,13 @@ fn resolve(args: &EvalArgs) -> Result<(EvalPlan, Option<PathBuf>)> {
         return Err(StorageError::Mismatch { path, difference }.into());
     }
     Ok((plan, given.out))
+}
+
+/// The commit of `model` that the run to go on with was begun with, of a hub's model.
+fn recorded_commit(args: &EvalArgs, out: Option<&Path>, model: &str) -> Result<Option<String>> {
+    let Some(out) = out.filter(|_| args.resume) else { return Ok(None) };
+    let recorded = pages::read_manifest(out)?.map(|manifest| manifest.model);
+    Ok(recorded.filter(|recorded| recorded.name == model).and_then(|recorded| recorded.commit))
 }
 
 fn nothing_to_resume() -> Failure {
