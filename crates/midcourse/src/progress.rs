@@ -38,7 +38,7 @@ impl Progress {
     }
 }
 
-/// Progress of a file that is fetched, in bytes.
+/// Progress of a file that is fetched, in bytes; the bar goes when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Transfer {
     bar: ProgressBar,
@@ -66,9 +66,10 @@ impl Transfer {
     pub(crate) fn show(&self, n_bytes: u64) {
         self.bar.set_position(n_bytes);
     }
+}
 
-    /// Removes the bar.
-    pub(crate) fn finish(&self) {
+impl Drop for Transfer {
+    fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
 }

@@ -123,7 +123,10 @@ fn plan_samples(plan: &EvalPlan, samples: &[(Set, Sample)], model: &Model) -> Re
 
 /// The first of runs/MODEL-1, runs/MODEL-2, … that is not there.
 fn free_directory(model: &str) -> Result<PathBuf> {
-    let name = Path::new(model).file_stem().unwrap_or_default().to_string_lossy();
+    let name = Path::new(model).file_name().unwrap_or_default().to_string_lossy();
+    // Names hold dots: only what says a file's format is its ending.
+    let name =
+        [".gguf", ".jsonl"].into_iter().fold(name.as_ref(), |name, ending| name.trim_end_matches(ending));
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     let name: String = name.chars().map(plain).collect();
     let candidates = (1..10_000).map(|n| Path::new("runs").join(format!("{name}-{n}")));

@@ -10,6 +10,10 @@
 //! Source: `huggingface_hub`'s guide "Understand caching", and its `file_download.py` for the locks.
 
 use std::fs::{self, File};
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
+#[cfg(windows)]
+use std::os::windows::fs::symlink_file as symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -93,7 +97,8 @@ impl RepoCache {
 
     /// Notes which commit a revision is.
     pub(super) fn set_commit(&self, revision: &str, commit: &str) -> Result<(), StorageError> {
-        if is_commit(revision) {
+        let _lock = self.lock("refs", &self.repo)?;
+        if self.commit(revision).as_deref() == Some(commit) {
             return Ok(());
         }
         let path = self.dir().join("refs").join(revision);
@@ -128,23 +133,26 @@ impl RepoCache {
         self.dir().join("blobs").join(etag)
     }
 
-    /// Waits until no other process, of Python's client neither, fetches this content.
-    pub(super) fn lock(&self, etag: &str, file: &str) -> Result<File, StorageError> {
-        let path = self.root.join(".locks").join(&self.folder).join(format!("{etag}.lock"));
+    /// Waits until no other process, of Python's client neither, writes `part`, a content or the references.
+    pub(super) fn lock(&self, part: &str, what: &str) -> Result<File, StorageError> {
+        let path = self.root.join(".locks").join(&self.folder).join(format!("{part}.lock"));
         create_parent(&path)?;
-        storage::wait_for_lock(&path, file)
+        storage::wait_for_lock(&path, what)
     }
 
     /// Gives a content its name in a commit.
     pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), StorageError> {
         let path = self.snapshot(commit).join(file);
+        if path.exists() {
+            return Ok(());
+        }
         create_parent(&path)?;
-        // A link to a content that has been removed is no file, but stands in the way of the new one.
+        // A link to a content that has been removed stands in the way of the new one.
         if path.is_symlink() {
             fs::remove_file(&path).map_err(at(&path))?;
         }
         let up = "../".repeat(2 + file.matches('/').count());
-        std::os::unix::fs::symlink(format!("{up}blobs/{etag}"), &path).map_err(at(&path))
+        symlink(format!("{up}blobs/{etag}"), &path).map_err(at(&path))
     }
 
     /// Bytes of all contents, each once.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use ureq::tls::{self, PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::cache::Remote;
@@ -81,6 +82,7 @@ impl Client {
             .user_agent(concat!("midcourse/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_per_read(Some(Duration::from_secs(60)))
+            .tls_config(tls()?)
             .build()
             .new_agent();
         Ok(Self { agent, endpoint, origin, token: token()? })
@@ -173,7 +175,6 @@ impl Client {
             std::thread::sleep(backoff(tries));
             tries += 1;
         }
-        progress.finish();
         let found = partial.finish()?;
         match remote.sha256().filter(|expected| *expected != found) {
             None => Ok(()),
@@ -392,6 +393,28 @@ fn may_mend(error: &ureq::Error) -> bool {
 /// 0.5, 1, 2, … seconds.
 fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(250 << attempt.min(8))
+}
+
+/// Whom to trust: the authorities of Mozilla's list, or those of the file that `SSL_CERT_FILE` names, as behind
+/// a company's proxy.
+fn tls() -> Result<TlsConfig> {
+    let Some(path) = storage::env_path("SSL_CERT_FILE") else { return Ok(TlsConfig::default()) };
+    let wrong = |problem: String| Failure::Usage {
+        problem: format!("SSL_CERT_FILE: {}: {problem}", path.display()),
+        hint: "name a file of certificates in PEM, or unset the variable".into(),
+    };
+    let pem = std::fs::read(&path).map_err(|error| wrong(error.to_string()))?;
+    let certificates: Vec<_> = tls::parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+            Ok(_) => None,
+            Err(error) => Some(Err(wrong(error.to_string()))),
+        })
+        .collect::<std::result::Result<_, _>>()?;
+    if certificates.is_empty() {
+        return Err(wrong("expected certificates in PEM, found none".into()).into());
+    }
+    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build())
 }
 
 fn origin(uri: &Uri) -> Option<Origin> {

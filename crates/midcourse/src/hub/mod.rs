@@ -19,6 +19,7 @@ use anyhow::Result;
 
 use cache::{RepoCache, not_cached};
 use client::{Client, Listing};
+use midcourse_engine::model::ModelConfig;
 
 use crate::failure::Failure;
 use crate::storage::{self, at};
@@ -115,6 +116,7 @@ fn weights<'a>(name: &'a HubName, files: &[String]) -> Result<Weights<'a>> {
     let has = |file: &str| files.iter().any(|there| there == file);
     let gguf: Vec<&str> = files.iter().map(String::as_str).filter(|file| is_gguf(file)).collect();
     match &name.file {
+        Some(file) if is_split(file) => return Err(split(name).into()),
         Some(file) if has(file) => return Ok(Weights::Gguf(file)),
         Some(file) => return Err(no_such_file(name, file, &gguf).into()),
         None if has(WEIGHTS) => return Ok(Weights::Single),
@@ -142,6 +144,23 @@ fn weights<'a>(name: &'a HubName, files: &[String]) -> Result<Weights<'a>> {
     .into())
 }
 
+/// Whether a GGUF file is one of several that make a model: `…-00001-of-00003.gguf`.
+fn is_split(file: &str) -> bool {
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut words = file.trim_end_matches(".gguf").rsplit('-');
+    words.next().is_some_and(digits) && words.next() == Some("of") && words.next().is_some_and(digits)
+}
+
+fn split(name: &HubName) -> Failure {
+    Failure::Unsupported {
+        problem: format!("{name}: a GGUF model in several files"),
+        hint:
+            "put the files together with llama.cpp's `llama-gguf-split --merge` and give the path, or take \
+               the repository's safetensors"
+                .into(),
+    }
+}
+
 fn no_such_file(name: &HubName, file: &str, gguf: &[&str]) -> Failure {
     let hint = match gguf {
         [] => format!("the repository holds no GGUF file; hf:{} names its safetensors", name.repo),
@@ -164,12 +183,23 @@ fn names(name: &HubName, files: &[&str]) -> String {
 /// Fetches what `name` means of a commit's files.
 fn fetch_files(name: &HubName, cache: &RepoCache, client: &Client, listing: &Listing) -> Result<()> {
     let fetch = |file: &str| fetch_file(cache, client, &listing.commit, file);
-    let small = |file: &&str| listing.files.iter().any(|there| there == file);
-    match weights(name, &listing.files)? {
-        Weights::Gguf(file) => fetch(file),
-        Weights::Single => SMALL.into_iter().filter(small).chain([WEIGHTS]).try_for_each(fetch),
+    let has = |file: &str| listing.files.iter().any(|there| there == file);
+    let weights = weights(name, &listing.files)?;
+    if let Weights::Gguf(file) = weights {
+        return fetch(file);
+    }
+    if let Some(file) = NEEDED.into_iter().find(|file| !has(file)) {
+        return Err(Failure::Unsupported {
+            problem: format!("{name}: the repository holds no {file}"),
+            hint: "take a repository in transformers' format with a tokenizer.json, or a GGUF file".into(),
+        }
+        .into());
+    }
+    SMALL.into_iter().filter(|file| has(file)).try_for_each(fetch)?;
+    must_be_supported(&cache.snapshot(&listing.commit).join("config.json"))?;
+    match weights {
         Weights::Sharded => {
-            SMALL.into_iter().filter(small).chain([INDEX]).try_for_each(fetch)?;
+            fetch(INDEX)?;
             let shards = shards(&cache.snapshot(&listing.commit).join(INDEX))?;
             if let Some(file) = shards.iter().find(|shard| !listing.files.contains(shard)) {
                 return Err(Failure::Input {
@@ -180,7 +210,19 @@ fn fetch_files(name: &HubName, cache: &RepoCache, client: &Client, listing: &Lis
             }
             shards.iter().try_for_each(|shard| fetch(shard))
         }
+        Weights::Single | Weights::Gguf(_) => fetch(WEIGHTS),
     }
+}
+
+/// Refuses a model that the engine does not run before its weights are fetched.
+fn must_be_supported(config: &Path) -> Result<()> {
+    let bytes = std::fs::read(config).map_err(at(config))?;
+    let json = serde_json::from_slice(&bytes).map_err(|error| Failure::Input {
+        problem: format!("{}: expected JSON: {error}", config.display()),
+        hint: "the repository is damaged; try another revision".into(),
+    })?;
+    ModelConfig::from_json(config, &json)?;
+    Ok(())
 }
 
 /// The files that an index names; all of them lie beside it.

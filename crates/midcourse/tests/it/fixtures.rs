@@ -63,7 +63,8 @@ impl Output {
 }
 
 /// What would lead a command to the network or to the user's own models.
-const ENVIRONMENT: [&str; 12] = [
+const ENVIRONMENT: [&str; 13] = [
+    "SSL_CERT_FILE",
     "HF_HOME",
     "HF_HUB_CACHE",
     "HF_HUB_OFFLINE",

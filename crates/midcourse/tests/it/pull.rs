@@ -143,3 +143,21 @@ fn an_interrupted_pull_goes_on_after_the_last_whole_part() {
     let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
     assert!(listed.contains("`midcourse models pull qwen2.5-coder-0.5b`"), "half a model is there: {listed}");
 }
+
+#[test]
+fn removing_a_model_says_what_went_and_leaves_the_others() {
+    let fixture = Fixture::new();
+    let models = fixture.path("cache/midcourse/models");
+    for name in ["smollm2", "qwen2.5-coder-0.5b"] {
+        std::fs::create_dir_all(models.join(name)).unwrap();
+        std::fs::write(models.join(name).join("model.gguf"), "a model").unwrap();
+    }
+    let remove = || {
+        let mut command = fixtures::command(MIDCOURSE);
+        Output::of(command.env("XDG_CACHE_HOME", fixture.path("cache")).args(["models", "rm", "smollm2"]))
+    };
+    let removed = remove().done().stdout;
+    assert!(removed.contains("models/smollm2 (7 bytes)"), "{removed}");
+    assert!(!models.join("smollm2").exists() && models.join("qwen2.5-coder-0.5b/model.gguf").exists());
+    assert_eq!(remove().code, 3);
+}

@@ -273,11 +273,14 @@ fn refusals_of_the_hub_end_with_their_meaning() {
         (plain("418 I'm a teapot", ""), &["refuses"]),
     ];
     for (fault, named) in cases {
-        let (hub, cache) = (Hub::with(&model(1)), Cache::new());
-        hub.spoil("/api/models/", 1, fault);
-        assert_refused(&cache.pull(&hub, MODEL), 4, &[&[MODEL], named].concat());
-        assert_eq!(hub.requests().len(), 1, "asking again cannot help");
-        assert!(!cache.path("").exists());
+        for (request, what) in [("/api/models/", MODEL), ("HEAD /", "org/tiny: config.json")] {
+            let (hub, cache) = (Hub::with(&model(1)), Cache::new());
+            hub.spoil(request, 1, fault.clone());
+            assert_refused(&cache.pull(&hub, MODEL), 4, &[&[what], named].concat());
+            let asked = hub.requests().into_iter().filter(|asked| asked.line.contains(request));
+            assert_eq!(asked.count(), 1, "asking again cannot help");
+            assert!(!cache.path("").exists());
+        }
     }
 }
 
@@ -392,6 +395,41 @@ fn repositories_without_weights_that_are_read_are_refused() {
     files.retain(|(name, _)| *name != "model-00002-of-00002.safetensors");
     let (hub, cache) = (Hub::with(&files), Cache::new());
     assert_refused(&cache.pull(&hub, MODEL), 3, &["\"model-00002-of-00002.safetensors\"", "does not hold"]);
+}
+
+#[test]
+fn a_model_that_the_engine_does_not_run_is_refused_before_its_weights_are_fetched() {
+    let mut files = model(1);
+    files[0].1 = json!({"model_type": "gossip"}).to_string().into_bytes();
+    let (hub, cache) = (Hub::with(&files), Cache::new());
+    assert_refused(&cache.pull(&hub, MODEL), 6, &["config.json", "gossip"]);
+    let split = cache.pull(&hub, "hf:org/tiny/big-00001-of-00003.gguf");
+    assert_refused(&split, 6, &["in several files", "llama-gguf-split"]);
+    assert!(hub.requests().iter().all(|request| !request.line.contains("model.safetensors")));
+}
+
+#[test]
+fn two_pulls_at_once_fetch_every_file_once() {
+    let (hub, cache) = (Hub::with(&model(2)), Cache::new());
+    let mut pulls = [(); 2].map(|()| cache.command(&hub, &["models", "pull", MODEL]).spawn().unwrap());
+    assert!(pulls.iter_mut().all(|pull| pull.wait().unwrap().success()));
+    let lines = hub.requests().into_iter().map(|request| request.line);
+    let mut contents: Vec<_> = lines.filter(|line| line.starts_with("GET /cdn/")).collect();
+    let n_contents = contents.len();
+    contents.sort();
+    contents.dedup();
+    assert!(n_contents > 1 && contents.len() == n_contents, "{contents:?}");
+}
+
+#[test]
+fn a_file_of_authorities_that_holds_none_is_refused() {
+    let (hub, cache) = (Hub::with(&model(1)), Cache::new());
+    let data = cache.fixture.path("data.jsonl");
+    for (file, named) in [(&data, "found none"), (&cache.fixture.path("none.pem"), "No such file")] {
+        let mut command = cache.command(&hub, &["models", "pull", MODEL]);
+        let output = Output::of(command.env("SSL_CERT_FILE", file));
+        assert_refused(&output, 2, &["SSL_CERT_FILE: ", file.to_str().unwrap(), named]);
+    }
 }
 
 #[test]
