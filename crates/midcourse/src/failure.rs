@@ -30,7 +30,7 @@ pub(crate) enum Failure {
     /// A server refuses, or answers with something else than it should.
     #[error("{problem}")]
     Endpoint { problem: String, hint: String },
-    /// No server answers.
+    /// No server answers, or none that can serve now.
     #[error("{problem}")]
     Unreachable { problem: String, hint: String },
     /// A signal ended the run; everything finished is recorded.

@@ -53,7 +53,7 @@ impl Transfer {
             say(&format!("fetching {file} ({} MB{there}) …", n_bytes / 1_000_000));
         }
         let bar = ProgressBar::new(n_bytes).with_position(n_there);
-        let line = "{spinner} {msg} {wide_bar} {bytes}/{total_bytes} · {bytes_per_sec} · {eta} left ";
+        let line = "{spinner} {msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} · {decimal_bytes_per_sec} · {eta} left ";
         if let Ok(style) = ProgressStyle::with_template(line) {
             bar.set_style(style);
         }

@@ -81,6 +81,7 @@ impl Client {
             .accept_encoding("identity")
             .user_agent(concat!("midcourse/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(Duration::from_secs(20)))
+            .timeout_recv_response(Some(Duration::from_secs(120)))
             .timeout_per_read(Some(Duration::from_secs(60)))
             .tls_config(tls()?)
             .build()
@@ -319,7 +320,13 @@ impl Client {
         }
         let code = answer.headers().get("x-error-code").and_then(|code| code.to_str().ok());
         let (problem, hint) = self.refusal(status, code.unwrap_or_default());
-        Err(Failure::Endpoint { problem: format!("{what}: {problem} ({status})"), hint }.into())
+        let problem = format!("{what}: {problem} ({status})");
+        let failure = if may_pass(status) {
+            Failure::Unreachable { problem, hint }
+        } else {
+            Failure::Endpoint { problem, hint }
+        };
+        Err(failure.into())
     }
 
     /// What the hub's refusal means, and what to do.

@@ -53,7 +53,7 @@ pub(crate) struct Snapshot {
 
 /// The model's files, fetched as far as they are not in the cache.
 ///
-/// When the hub cannot be reached, what the cache has is taken.
+/// When the hub cannot be reached or has a fault, what the cache has is taken.
 pub(crate) fn fetch(name: &HubName) -> Result<Snapshot> {
     let cache = RepoCache::new(&name.repo)?;
     if is_offline() {
@@ -91,8 +91,13 @@ fn cached(name: &HubName, cache: &RepoCache, reason: &str) -> Result<Snapshot> {
     let lacking = |missing: &[String]| not_cached(&name.to_string(), reason, missing);
     let commit = cache.commit(name.revision()).ok_or_else(|| lacking(&[]))?;
     let files = cache.files(&commit);
+    let weights = weights(name, &files).map_err(|error| match &name.file {
+        Some(file) => lacking(std::slice::from_ref(file)).into(),
+        None if files.iter().any(|file| is_gguf(file)) => error,
+        None => lacking(&[]).into(),
+    })?;
     let mut wanted = BTreeSet::new();
-    match weights(name, &files).map_err(|_| lacking(&[]))? {
+    match weights {
         Weights::Gguf(file) => wanted.extend([file.to_owned()]),
         Weights::Single => wanted.extend(NEEDED.map(str::to_owned)),
         Weights::Sharded => {
