@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::catalogue::{self, Entry};
 use crate::failure::Failure;
-use crate::hub::{self, HubName};
+use crate::hub::{self, Extent, HubName};
 use crate::input::{hex, sha256_of_file};
 
 /// A model that can be evaluated.
@@ -111,15 +111,15 @@ pub(crate) fn load(name: &str, limits: BatchLimits) -> Result<Model> {
 pub(crate) fn load_at(name: &str, commit: Option<&str>, limits: BatchLimits) -> Result<Model> {
     match ModelName::parse(name)? {
         ModelName::Script(script) => scripted(name, &script),
-        parsed => local(name, &locate(name, &parsed.at(commit))?, limits),
+        parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, limits),
     }
 }
 
 /// The file or directory of a local model; a hub's model is fetched where the cache lacks it.
-pub(crate) fn locate(name: &str, parsed: &ModelName) -> Result<Located> {
+pub(crate) fn locate(name: &str, parsed: &ModelName, extent: Extent) -> Result<Located> {
     let path = match parsed {
         ModelName::Hub(hub) => {
-            let hub::Snapshot { path, commit } = hub::fetch(hub)?;
+            let hub::Snapshot { path, commit } = hub::fetch(hub, extent)?;
             return Ok(Located { path, commit: Some(commit) });
         }
         ModelName::Entry(entry) if entry.is_pulled()? => entry.path()?,

@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use ureq::tls::{self, PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
@@ -69,8 +69,8 @@ impl Client {
         let endpoint = endpoint.as_deref().unwrap_or(HUB).trim_end_matches('/').to_owned();
         let Some(origin) = endpoint.parse().ok().as_ref().and_then(origin) else {
             return Err(Failure::Usage {
-                problem: format!("HF_ENDPOINT: expected an address such as {HUB}, found {endpoint:?}"),
-                hint: "correct the variable or unset it".into(),
+                problem: format!("HF_ENDPOINT: expected an address such as {HUB}, found something else"),
+                hint: "correct the variable or unset it; it holds no user name".into(),
             }
             .into());
         };
@@ -197,12 +197,16 @@ impl Client {
         let answer = self.ask(&Method::GET, url, partial.len(), what).map_err(Receiving::Failed)?;
         let is_rest = answer.status() == StatusCode::PARTIAL_CONTENT
             && range_start(answer.headers()) == Some(partial.len());
+        let is_whole = answer.status() == StatusCode::OK;
+        if is_rest || is_whole {
+            let n_bytes = partial.expected() - if is_rest { partial.len() } else { 0 };
+            self.must_be_file(what, &answer, n_bytes).map_err(Receiving::Failed)?;
+        }
         if !is_rest {
-            // The server sends the file from its beginning, or something else than was asked for.
+            // The server sends the file from its beginning, or cannot go on where it was asked to.
             partial.restart().map_err(|error| Receiving::Failed(error.into()))?;
         }
-        if is_rest || answer.status() == StatusCode::OK {
-            self.must_be_file(what, &answer, partial).map_err(Receiving::Failed)?;
+        if is_rest || is_whole {
             let mut reader = answer.into_body().into_with_config().limit(u64::MAX).reader();
             return partial.append(&mut reader, progress);
         }
@@ -210,18 +214,15 @@ impl Client {
     }
 
     /// Refuses a page in place of a file, and a file of another length, before it costs a transfer.
-    fn must_be_file(&self, what: &str, answer: &Response<Body>, partial: &Partial) -> Result<()> {
+    fn must_be_file(&self, what: &str, answer: &Response<Body>, n_bytes: u64) -> Result<()> {
         let headers = answer.headers();
         if media_type(headers) == Some("text/html") {
             return Err(self.no_hub(what, headers).into());
         }
         let announced =
             headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()?.parse::<u64>().ok());
-        match announced.filter(|announced| *announced != partial.expected() - partial.len()) {
-            Some(found) => {
-                let expected = partial.expected() - partial.len();
-                Err(strange(what, &format!("expected {expected} bytes, found {found}")))
-            }
+        match announced.filter(|announced| *announced != n_bytes) {
+            Some(found) => Err(strange(what, &format!("expected {n_bytes} bytes, found {found}"))),
             None => Ok(()),
         }
     }
@@ -242,7 +243,8 @@ impl Client {
     ///
     /// A HEAD stops at the redirect that leaves the hub: its headers describe the file.
     fn ask(&self, method: &Method, url: &str, from: u64, what: &str) -> Result<Response<Body>> {
-        for attempt in 1.. {
+        let mut attempt = 1;
+        loop {
             let wait = match self.follow(method, url, from) {
                 Ok(answer) if attempt < N_TRIES && may_pass(answer.status()) => {
                     self.asked_wait(&answer, what)?.unwrap_or(backoff(attempt))
@@ -257,8 +259,8 @@ impl Client {
                 say(&format!("{what}: the hub asks to wait {} s …", wait.as_secs()));
             }
             std::thread::sleep(wait);
+            attempt += 1;
         }
-        bail!("a request was neither answered nor given up")
     }
 
     /// How long the hub asks to wait, if it says so.
@@ -424,9 +426,11 @@ fn tls() -> Result<TlsConfig> {
     Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build())
 }
 
+/// None for an address that is not of the web, or that carries a user's name.
 fn origin(uri: &Uri) -> Option<Origin> {
     let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme))?;
-    Some((scheme.to_owned(), uri.authority()?.as_str().to_ascii_lowercase()))
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+    Some((scheme.to_owned(), authority.as_str().to_ascii_lowercase()))
 }
 
 /// The address that `location` means on the page `from`; none when it would give up encryption.

@@ -16,10 +16,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use midcourse_engine::model::ModelConfig;
 
 use cache::{RepoCache, not_cached};
 use client::{Client, Listing};
-use midcourse_engine::model::ModelConfig;
 
 use crate::failure::Failure;
 use crate::storage::{self, at};
@@ -51,10 +51,19 @@ pub(crate) struct Snapshot {
     pub commit: String,
 }
 
+/// How much of a model is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Everything that it takes to run it.
+    Whole,
+    /// What describes it: weights are taken where they are there, and not fetched.
+    Header,
+}
+
 /// The model's files, fetched as far as they are not in the cache.
 ///
 /// When the hub cannot be reached or has a fault, what the cache has is taken.
-pub(crate) fn fetch(name: &HubName) -> Result<Snapshot> {
+pub(crate) fn fetch(name: &HubName, extent: Extent) -> Result<Snapshot> {
     let cache = RepoCache::new(&name.repo)?;
     if is_offline() {
         return cached(name, &cache, "HF_HUB_OFFLINE is set");
@@ -69,7 +78,7 @@ pub(crate) fn fetch(name: &HubName) -> Result<Snapshot> {
         }
         Err(error) => return Err(error),
     };
-    fetch_files(name, &cache, &client, &listing)?;
+    fetch_files((name, extent), &cache, &client, &listing)?;
     cache.set_commit(name.revision(), &listing.commit)?;
     Ok(snapshot(name, &cache, &listing.commit))
 }
@@ -186,12 +195,21 @@ fn names(name: &HubName, files: &[&str]) -> String {
 }
 
 /// Fetches what `name` means of a commit's files.
-fn fetch_files(name: &HubName, cache: &RepoCache, client: &Client, listing: &Listing) -> Result<()> {
+fn fetch_files(
+    (name, extent): (&HubName, Extent),
+    cache: &RepoCache,
+    client: &Client,
+    listing: &Listing,
+) -> Result<()> {
     let fetch = |file: &str| fetch_file(cache, client, &listing.commit, file);
+    let fetch_weights = |file: &str| match extent {
+        Extent::Header if !cache.snapshot(&listing.commit).join(file).exists() => Err(not_pulled(name)),
+        _ => fetch(file),
+    };
     let has = |file: &str| listing.files.iter().any(|there| there == file);
     let weights = weights(name, &listing.files)?;
     if let Weights::Gguf(file) = weights {
-        return fetch(file);
+        return fetch_weights(file);
     }
     if let Some(file) = NEEDED.into_iter().find(|file| !has(file)) {
         return Err(Failure::Unsupported {
@@ -213,10 +231,23 @@ fn fetch_files(name: &HubName, cache: &RepoCache, client: &Client, listing: &Lis
                 }
                 .into());
             }
-            shards.iter().try_for_each(|shard| fetch(shard))
+            match extent {
+                Extent::Whole => shards.iter().try_for_each(|shard| fetch(shard)),
+                // The index tells enough.
+                Extent::Header => Ok(()),
+            }
         }
-        Weights::Single | Weights::Gguf(_) => fetch(WEIGHTS),
+        Weights::Single | Weights::Gguf(_) => fetch_weights(WEIGHTS),
     }
+}
+
+/// The failure of a model that is described by the file that holds its weights, when that is not there.
+fn not_pulled(name: &HubName) -> anyhow::Error {
+    Failure::Input {
+        problem: format!("{name}: the model is not in the cache"),
+        hint: format!("fetch it once with `midcourse models pull {name}`"),
+    }
+    .into()
 }
 
 /// Refuses a model that the engine does not run before its weights are fetched.

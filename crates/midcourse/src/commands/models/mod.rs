@@ -11,7 +11,7 @@ use crate::args::ModelsCommand;
 use crate::catalogue::{ENTRIES, Entry};
 use crate::failure::Failure;
 use crate::hub::cache::{self, RepoCache};
-use crate::hub::{self, HubName};
+use crate::hub::{self, Extent, HubName};
 use crate::model::ModelName;
 use crate::storage::{self, at};
 use crate::terminal::{print, say};
@@ -32,7 +32,7 @@ pub(crate) fn run(command: Option<&ModelsCommand>, json: bool) -> Result<u8> {
 fn pull(name: &str) -> Result<u8> {
     let path = match ModelName::parse(name)? {
         ModelName::Entry(entry) => pull_entry(entry)?,
-        ModelName::Hub(hub) => hub::fetch(&hub)?.path,
+        ModelName::Hub(hub) => hub::fetch(&hub, Extent::Whole)?.path,
         ModelName::Script(_) | ModelName::Path(_) => return Err(not_in_a_cache(name).into()),
     };
     print(&path.display().to_string());

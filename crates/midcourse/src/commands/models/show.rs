@@ -1,6 +1,6 @@
 //! `midcourse models show`: what a model is, from the headers of its files.
 //!
-//! The weights are not read, so that it takes no longer for a large model than for a small one.
+//! The weights are neither read nor fetched, so that it takes no longer for a large model than for a small one.
 
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use midcourse_engine::scripted::Scripted;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::hub::Extent;
 use crate::input::hex;
 use crate::model::{Located, ModelName, locate};
 use crate::terminal::print;
@@ -98,7 +99,7 @@ struct FileFacts {
 /// Runs the command.
 pub(super) fn run(name: &str, json: bool) -> Result<u8> {
     let parsed = ModelName::parse(name)?;
-    let located = locate(name, &parsed)?;
+    let located = locate(name, &parsed, Extent::Header)?;
     let shown = match parsed {
         ModelName::Script(script) => of_script(name, &script, &located)?,
         _ => of_model(name, &located)?,

@@ -188,6 +188,7 @@ fn what_an_interrupted_pull_left_is_continued_by_the_next() {
     let (hub, cache, files) = (Hub::with(&model(1)), Cache::new(), model(1));
     let weights = bytes(&files, "model.safetensors");
     hub.spoil(&etag_of(weights), 4, Fault::CutAfter(700));
+    let page = Fault::Answer("200 OK", "Content-Type: text/html".into(), "<html>log in</html>".into());
     let cut = cache.pull(&hub, MODEL);
     let found = 4 * 700;
     assert_refused(
@@ -196,6 +197,9 @@ fn what_an_interrupted_pull_left_is_continued_by_the_next() {
         &["model.safetensors", &format!("expected {} bytes, found {found}", weights.len())],
     );
     assert!(!cache.path("blobs").join(etag_of(weights)).exists());
+    // A page in its place takes nothing away from what has come.
+    hub.spoil(&etag_of(weights), 1, page);
+    assert_refused(&cache.pull(&hub, MODEL), 4, &["found text/html"]);
     hub.requests();
     cache.pull(&hub, MODEL).done();
     let ranges: Vec<_> =
@@ -406,4 +410,24 @@ fn show_tells_what_a_model_is_without_its_weights() {
     }
     let shown = cache.run(&hub, &["models", "show", MODEL]).done().stdout;
     assert!(shown.contains(COMMIT) && shown.contains("tokenizer_config.json, SHA-256"), "{shown}");
+}
+
+#[test]
+fn show_fetches_no_weights() {
+    let (hub, cache) = (Hub::with(&model(2)), Cache::new());
+    let shown = cache.run(&hub, &["models", "show", MODEL]).done().stdout;
+    assert!(shown.contains("open-turn: proved") && shown.contains(COMMIT), "{shown}");
+    assert!(hub.requests().iter().all(|request| !request.line.ends_with(".safetensors")));
+    let offline = Output::of(cache.command(&hub, &["models", "pull", MODEL]).env("HF_HUB_OFFLINE", "1"));
+    assert_refused(&offline, 4, &["the cache lacks model-00001-of-00002.safetensors"]);
+    cache.pull(&hub, MODEL).done();
+    let file = Gguf::tiny().write().bytes;
+    for (hub, name) in [(Hub::with(&model(1)), MODEL), (Hub::with(&[("a.gguf", file)]), "hf:org/tiny/a.gguf")]
+    {
+        let cache = Cache::new();
+        let named = [name, "not in the cache", "midcourse models pull"];
+        assert_refused(&cache.run(&hub, &["models", "show", name]), 3, &named);
+        cache.pull(&hub, name).done();
+        cache.run(&hub, &["models", "show", name]).done();
+    }
 }
