@@ -6,7 +6,7 @@ use sysinfo::System;
 
 use super::{DtypeChoice, LoadOptions};
 use crate::model::ModelConfig;
-use crate::weights::{Dtype, ModelFiles};
+use crate::weights::{Dtype, ModelFiles, Slot};
 use crate::{Error, Result};
 
 /// Bytes for activations, logits and a panel of weights, beside keys and values.
@@ -19,8 +19,10 @@ pub(super) fn choose(
     config: &ModelConfig,
     options: LoadOptions,
 ) -> Result<Dtype> {
-    let needed =
-        |dtype| config.weight_bytes(dtype, files.stored_bytes()) + options.limits.bytes as u64 + WORK;
+    // A configuration that does not belong to the weights would ask for memory that no model needs.
+    files.weights(config)?.check(Slot::Embedding, [config.vocab, config.width])?;
+    let stored = files.stored_bytes()?;
+    let needed = |dtype| config.weight_bytes(dtype, stored) + options.limits.bytes as u64 + WORK;
     let free = free_bytes();
     let chosen = match options.dtype {
         DtypeChoice::Auto if needed(Dtype::F32) <= free => Dtype::F32,

@@ -81,15 +81,27 @@ pub struct LocalEngine {
     ends: Vec<TokenId>,
 }
 
-impl LocalModel {
-    /// Loads the model at `path`: a GGUF file or a directory with `config.json`.
+/// A model without its weights: what can be said of it at once, however large it is.
+#[derive(Debug)]
+pub struct ModelHeader {
+    /// What the decoder is.
+    pub config: ModelConfig,
+    /// Text to tokens.
+    pub tokenizer: ModelTokenizer,
+    /// Conversations to text.
+    pub template: ChatTemplate,
+    /// The files, opened.
+    pub files: ModelFiles,
+}
+
+impl ModelHeader {
+    /// Reads everything but the weights of the model at `path`: a GGUF file or a directory with `config.json`.
     ///
     /// # Errors
-    /// When a file is missing, damaged, of another architecture, or disagrees with its configuration.
-    pub fn load(path: &Path, name: &str, options: LoadOptions) -> Result<Self> {
+    /// When a file is missing, damaged or of another architecture.
+    pub fn read(path: &Path, name: &str) -> Result<Self> {
         let files = ModelFiles::open(path)?;
         let config = files.config()?;
-        let dtype = memory::choose(path, &files, &config, options)?;
         let mut tokenizer = ModelTokenizer::of(&files)?;
         let source = template_source(path, &files)?;
         let template = ChatTemplate::new(name, &source, &tokenizer.bos_text(), &tokenizer.eos_text());
@@ -99,6 +111,19 @@ impl LocalModel {
             hint: e.hint().to_owned(),
         })?;
         tokenizer.learn_end_of_turn(&template);
+        Ok(Self { config, tokenizer, template, files })
+    }
+}
+
+impl LocalModel {
+    /// Loads the model at `path`: a GGUF file or a directory with `config.json`.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, of another architecture, or disagrees with its configuration, or when
+    /// the weights do not fit into memory.
+    pub fn load(path: &Path, name: &str, options: LoadOptions) -> Result<Self> {
+        let ModelHeader { config, tokenizer, template, files } = ModelHeader::read(path, name)?;
+        let dtype = memory::choose(path, &files, &config, options)?;
         let paths = files.paths();
         let decoder = Decoder::load(config, &files, dtype)?;
         let ends = tokenizer.special().end_of_turn.clone();

@@ -57,7 +57,7 @@ impl Decoder {
     /// Takes the weights of a model, fusing projections that read the same input.
     pub(crate) fn load(config: ModelConfig, files: &ModelFiles, dtype: Dtype) -> Result<Self> {
         let keep = Keep::new(dtype);
-        let weights = files.weights(&config);
+        let weights = files.weights(&config)?;
         let mut loader = Loader { config: &config, weights, keep };
         let embedding = Arc::new(loader.table(Slot::Embedding)?);
         let layers = (0..config.layers.len()).map(|layer| loader.layer(layer)).collect::<Result<_>>()?;

@@ -23,9 +23,7 @@ pub struct GgufFile {
 impl GgufFile {
     /// Reads the header.
     pub fn open(path: &Path) -> Result<Self> {
-        let read = |source| Error::Read { path: path.to_owned(), source };
-        let file = File::open(path).map_err(read)?;
-        let len = file.metadata().map_err(read)?.len();
+        let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let mut reader = BufReader::new(file);
         let content = contain(|| gguf_file::Content::read(&mut reader));
         let content = content.and_then(|content| content.map_err(|error| first_line(&error)));
@@ -45,7 +43,7 @@ impl GgufFile {
         for (name, info) in tensors {
             let offset = content.tensor_data_offset.saturating_add(info.offset);
             let shape = info.shape.dims().to_vec();
-            index.insert(name.clone(), Place { file: 0, offset, shape, dtype: Ok(info.ggml_dtype) }, len)?;
+            index.insert(name.clone(), Place { file: 0, offset, shape, dtype: Ok(info.ggml_dtype) });
         }
         Ok(Self { path: path.to_owned(), content, index })
     }

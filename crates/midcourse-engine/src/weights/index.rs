@@ -21,8 +21,8 @@ use crate::{Error, Result};
 pub(crate) struct TensorIndex {
     files: Vec<PathBuf>,
     tensors: BTreeMap<String, Place>,
-    /// Named when a tensor is missing.
-    model: PathBuf,
+    /// The file that should hold, or name, every tensor.
+    list: PathBuf,
 }
 
 /// Where a tensor lies.
@@ -48,26 +48,14 @@ pub(crate) struct RawTensor {
 }
 
 impl TensorIndex {
-    /// An index of the tensors of the model at `model`, whose files are `files`.
-    pub(super) fn new(model: &Path, files: Vec<PathBuf>) -> Self {
-        Self { files, tensors: BTreeMap::new(), model: model.to_owned() }
+    /// An index of the tensors in `files`, which `list` holds or names.
+    pub(super) fn new(list: &Path, files: Vec<PathBuf>) -> Self {
+        Self { files, tensors: BTreeMap::new(), list: list.to_owned() }
     }
 
-    /// Adds a tensor, whose bytes must lie within the file's `len`.
-    pub(super) fn insert(&mut self, name: String, place: Place, len: u64) -> Result<()> {
-        if let Ok(dtype) = place.dtype {
-            let bytes = n_bytes(&place.shape, dtype).and_then(|bytes| place.offset.checked_add(bytes));
-            if bytes.is_none_or(|end| end > len) {
-                let shape = &place.shape;
-                let problem = format!(
-                    "tensor {name} of shape {shape:?} at byte {} does not fit the file's {len} bytes",
-                    place.offset
-                );
-                return Err(broken(&self.files[place.file], problem));
-            }
-        }
+    /// Adds a tensor.
+    pub(super) fn insert(&mut self, name: String, place: Place) {
         self.tensors.insert(name, place);
-        Ok(())
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
@@ -79,14 +67,14 @@ impl TensorIndex {
         self.tensors.get(name).map(|place| place.shape.as_slice())
     }
 
-    /// The file that holds a tensor, or the model when none does.
+    /// The file that holds a tensor, or should.
     pub(crate) fn path_of(&self, name: &str) -> PathBuf {
-        self.tensors.get(name).map_or(&self.model, |place| &self.files[place.file]).clone()
+        self.tensors.get(name).map_or(&self.list, |place| &self.files[place.file]).clone()
     }
 
     /// Bytes of all tensors together.
     pub(crate) fn stored_bytes(&self) -> u64 {
-        self.places().filter_map(|(shape, dtype)| n_bytes(shape, dtype)).sum()
+        self.places().filter_map(|(shape, dtype)| n_bytes(shape, dtype)).fold(0, u64::saturating_add)
     }
 
     /// Whether any tensor is in blocks of fewer than 16 bits a weight.
@@ -98,30 +86,43 @@ impl TensorIndex {
         self.tensors.values().filter_map(|place| Some((place.shape.as_slice(), place.dtype.clone().ok()?)))
     }
 
-    /// Reads a tensor, which must have `shape`.
-    pub(crate) fn read(&self, name: &str, shape: &[usize]) -> Result<RawTensor> {
+    /// Refuses a tensor that is missing or has another shape.
+    pub(crate) fn check(&self, name: &str, shape: &[usize]) -> Result<&Place> {
         let Some(place) = self.tensors.get(name) else {
-            return Err(broken(&self.model, format!("tensor {name} is missing")));
+            return Err(broken(&self.list, format!("tensor {name} is missing")));
         };
-        let path = &self.files[place.file];
         if place.shape != shape {
             let (expected, found) = (shape.to_vec(), place.shape.clone());
-            return Err(Error::Shape { path: path.clone(), tensor: name.into(), expected, found });
+            let path = self.files[place.file].clone();
+            return Err(Error::Shape { path, tensor: name.into(), expected, found });
         }
-        let dtype = place.dtype.clone().map_err(|found| {
-            broken(path, format!("tensor {name}: expected weights in a type for decoders, found {found}"))
-        })?;
+        Ok(place)
+    }
+
+    /// Reads a tensor, which must have `shape`.
+    pub(crate) fn read(&self, name: &str, shape: &[usize]) -> Result<RawTensor> {
+        let place = self.check(name, shape)?;
+        let path = &self.files[place.file];
         let wrong = |problem: String| broken(path, format!("tensor {name}: {problem}"));
+        let dtype = place.dtype.clone();
+        let dtype =
+            dtype.map_err(|found| wrong(format!("expected a type that weights have, found {found}")))?;
         let Some(n_bytes) = n_bytes(shape, dtype) else {
             let size = dtype.block_size();
             return Err(wrong(format!("rows of {shape:?} are no whole blocks of {size} values ({dtype:?})")));
         };
-        let mut bytes = vec![0; n_bytes as usize];
-        let read = File::open(path).and_then(|mut file| {
+        let read = |bytes: &mut Vec<u8>| {
+            let mut file = File::open(path)?;
             file.seek(SeekFrom::Start(place.offset))?;
-            file.read_exact(&mut bytes)
-        });
-        read.map_err(|e| wrong(e.to_string()))?;
+            // Memory grows with what is there, not with what the header says.
+            file.take(n_bytes).read_to_end(bytes)
+        };
+        let mut bytes = Vec::new();
+        let n_read = read(&mut bytes).map_err(|e| wrong(e.to_string()))? as u64;
+        if n_read < n_bytes {
+            let offset = place.offset;
+            return Err(wrong(format!("needs {n_bytes} bytes at offset {offset}, found {n_read}")));
+        }
         Ok(RawTensor { dtype, shape: shape.to_vec(), bytes })
     }
 }

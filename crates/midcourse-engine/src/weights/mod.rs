@@ -79,28 +79,32 @@ impl ModelFiles {
     }
 
     /// Bytes that the weights take in the files.
-    pub fn stored_bytes(&self) -> u64 {
-        self.index().stored_bytes()
+    pub fn stored_bytes(&self) -> Result<u64> {
+        Ok(self.index()?.stored_bytes())
     }
 
-    /// Whether the files hold blocks of fewer than 16 bits a weight.
+    /// Whether the files hold blocks of fewer than 16 bits a weight; safetensors never do.
     pub fn is_quantized(&self) -> bool {
-        self.index().is_quantized()
+        match self {
+            Self::Gguf(file) => file.index.is_quantized(),
+            Self::Safetensors(_) => false,
+        }
     }
 
     /// The weights, to be taken one by one.
-    pub(crate) fn weights(&self, config: &ModelConfig) -> Weights<'_> {
+    pub(crate) fn weights(&self, config: &ModelConfig) -> Result<Weights<'_>> {
+        let index = self.index()?;
         let names = match self {
             Self::Gguf(_) => Names::Gguf,
-            Self::Safetensors(dir) => dir.names(config),
+            Self::Safetensors(_) => safetensors::SafetensorsDir::names(index, config),
         };
-        Weights { index: self.index(), names, taken: BTreeSet::new() }
+        Ok(Weights { index, names, taken: BTreeSet::new() })
     }
 
-    fn index(&self) -> &TensorIndex {
+    fn index(&self) -> Result<&TensorIndex> {
         match self {
-            Self::Gguf(file) => &file.index,
-            Self::Safetensors(dir) => &dir.index,
+            Self::Gguf(file) => Ok(&file.index),
+            Self::Safetensors(dir) => dir.index(),
         }
     }
 }
@@ -114,6 +118,11 @@ pub(crate) struct Weights<'a> {
 }
 
 impl Weights<'_> {
+    /// Refuses a tensor that is missing or has another shape.
+    pub(crate) fn check(&self, slot: Slot, shape: [usize; 2]) -> Result<()> {
+        self.index.check(&self.names.of(slot, "weight"), &shape).map(drop)
+    }
+
     /// Reads a matrix.
     ///
     /// # Shapes

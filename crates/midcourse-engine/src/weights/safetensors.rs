@@ -1,5 +1,6 @@
 //! Directories with `config.json` and safetensors, whole or in shards.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -29,11 +30,14 @@ pub struct SafetensorsDir {
     pub config: serde_json::Value,
     /// Its safetensors files.
     files: Vec<String>,
-    pub(crate) index: TensorIndex,
+    /// For every tensor, the file that holds it; empty when there is one file.
+    shards: BTreeMap<String, String>,
+    /// Made when it is first asked for.
+    index: OnceCell<TensorIndex>,
 }
 
 impl SafetensorsDir {
-    /// Reads `config.json` and the headers of the safetensors files.
+    /// Reads `config.json` and the list of shards. The safetensors files need not be there yet.
     pub fn open(path: &Path) -> Result<Self> {
         let config = read_json(&path.join("config.json"))?;
         let shards = if path.join(SINGLE).exists() { BTreeMap::new() } else { read_index(path)? };
@@ -43,8 +47,16 @@ impl SafetensorsDir {
         if files.is_empty() {
             files.push(SINGLE.to_owned());
         }
-        let index = read_headers(path, &files, &shards)?;
-        Ok(Self { path: path.to_owned(), config, files, index })
+        Ok(Self { path: path.to_owned(), config, files, shards, index: OnceCell::new() })
+    }
+
+    /// Where the tensors lie, from the headers of the safetensors files.
+    pub(super) fn index(&self) -> Result<&TensorIndex> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let index = read_headers(&self.path, &self.files, &self.shards)?;
+        Ok(self.index.get_or_init(|| index))
     }
 
     /// The chat template: a file of its own, or a field of `tokenizer_config.json`.
@@ -70,10 +82,10 @@ impl SafetensorsDir {
     }
 
     /// How the files name the decoder's tensors: a language model inside another one has a longer prefix.
-    pub(super) fn names(&self, config: &ModelConfig) -> Names {
+    pub(super) fn names(index: &TensorIndex, config: &ModelConfig) -> Names {
         const EMBEDDING: &str = "embed_tokens.weight";
-        let embedding = self.index.names().find_map(|name| name.strip_suffix(EMBEDDING));
-        let head = self.index.names().find_map(|name| {
+        let embedding = index.names().find_map(|name| name.strip_suffix(EMBEDDING));
+        let head = index.names().find_map(|name| {
             name.strip_suffix(".weight").filter(|name| name.rsplit('.').next() == Some("lm_head"))
         });
         Names::Safetensors {
@@ -87,12 +99,13 @@ impl SafetensorsDir {
 /// Reads the headers of `files` in `dir`; `shards` says which file holds a tensor, when there are several.
 fn read_headers(dir: &Path, files: &[String], shards: &BTreeMap<String, String>) -> Result<TensorIndex> {
     let paths: Vec<PathBuf> = files.iter().map(|file| dir.join(file)).collect();
-    let mut index = TensorIndex::new(dir, paths.clone());
+    let list = if shards.is_empty() { dir.join(SINGLE) } else { dir.join(INDEX) };
+    let mut index = TensorIndex::new(&list, paths.clone());
     for (file, path) in paths.iter().enumerate() {
-        let (header, start, len) = read_header(path)?;
+        let (header, start) = read_header(path)?;
         for (name, info) in header.tensors() {
             // A shard may hold what the index does not list, as an old download beside a new one does.
-            if shards.get(&name).is_some_and(|listed| *listed != files[file]) {
+            if !shards.is_empty() && shards.get(&name) != Some(&files[file]) {
                 continue;
             }
             let offset = start.saturating_add(info.data_offsets.0 as u64);
@@ -104,7 +117,7 @@ fn read_headers(dir: &Path, files: &[String], shards: &BTreeMap<String, String>)
                 let problem = format!("tensor {name} of shape {shape:?} does not fill bytes {from} to {to}");
                 return Err(broken(path, problem));
             }
-            index.insert(name, place, len)?;
+            index.insert(name, place);
         }
     }
     match shards.keys().find(|name| index.shape(name).is_none()) {
@@ -116,8 +129,8 @@ fn read_headers(dir: &Path, files: &[String], shards: &BTreeMap<String, String>)
     }
 }
 
-/// The header of a safetensors file, the byte at which the tensors begin, and the file's length.
-fn read_header(path: &Path) -> Result<(Metadata, u64, u64)> {
+/// The header of a safetensors file, and the byte at which the tensors begin.
+fn read_header(path: &Path) -> Result<(Metadata, u64)> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let wrong = |problem: String| broken(path, format!("in the header: {problem}"));
     let mut file = File::open(path).map_err(read)?;
@@ -135,7 +148,7 @@ fn read_header(path: &Path) -> Result<(Metadata, u64, u64)> {
     if end != len - 8 - size {
         return Err(wrong(format!("expected {end} bytes of tensors after it, found {}", len - 8 - size)));
     }
-    Ok((header, size + 8, len))
+    Ok((header, size + 8))
 }
 
 fn ggml_dtype(dtype: safetensors::Dtype) -> std::result::Result<GgmlDType, String> {

@@ -28,7 +28,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     }
     let (samples, data) = read_data(&plan)?;
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
-    let model = model::load(&plan.model, limits)?;
+    let commit = recorded_commit(args, out.as_deref(), &plan.model)?;
+    let model = model::load_at(&plan.model, commit.as_deref(), limits)?;
     let planned = plan_samples(&plan, &samples, &model)?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
     let out = out.map_or_else(|| free_directory(&plan.model), Ok)?;
@@ -64,6 +65,13 @@ fn resolve(args: &EvalArgs) -> Result<(EvalPlan, Option<PathBuf>)> {
         return Err(StorageError::Mismatch { path, difference }.into());
     }
     Ok((plan, given.out))
+}
+
+/// The commit of `model` that the run to go on with was begun with, of a hub's model.
+fn recorded_commit(args: &EvalArgs, out: Option<&Path>, model: &str) -> Result<Option<String>> {
+    let Some(out) = out.filter(|_| args.resume) else { return Ok(None) };
+    let recorded = pages::read_manifest(out)?.map(|manifest| manifest.model);
+    Ok(recorded.filter(|recorded| recorded.name == model).and_then(|recorded| recorded.commit))
 }
 
 fn nothing_to_resume() -> Failure {
@@ -115,7 +123,10 @@ fn plan_samples(plan: &EvalPlan, samples: &[(Set, Sample)], model: &Model) -> Re
 
 /// The first of runs/MODEL-1, runs/MODEL-2, … that is not there.
 fn free_directory(model: &str) -> Result<PathBuf> {
-    let name = Path::new(model).file_stem().unwrap_or_default().to_string_lossy();
+    let name = Path::new(model).file_name().unwrap_or_default().to_string_lossy();
+    // Names hold dots: only what says a file's format is its ending.
+    let name =
+        [".gguf", ".jsonl"].into_iter().fold(name.as_ref(), |name, ending| name.trim_end_matches(ending));
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     let name: String = name.chars().map(plain).collect();
     let candidates = (1..10_000).map(|n| Path::new("runs").join(format!("{name}-{n}")));

@@ -81,7 +81,11 @@ impl ModelConfig {
             layers,
             tied_head: if has("output.weight") { TiedHead::Separate } else { TiedHead::Tied },
         }
-        .checked(&file.path, &NAMES.map(|key| if key == VOCAB { key.to_owned() } else { keys.name(key) }))
+        .checked(
+            &file.path,
+            &NAMES.map(|key| if key == VOCAB { key.to_owned() } else { keys.name(key) }),
+            |field| keys.rope_name(field),
+        )
     }
 }
 
@@ -180,6 +184,23 @@ impl<'a> Keys<'a> {
                 hint(""),
             )),
         }
+    }
+
+    /// What GGUF calls a field of the rotary embedding.
+    fn rope_name(&self, field: &str) -> String {
+        let key = match field {
+            "rope_theta" => "rope.freq_base",
+            "head_dim" => "attention.key_length",
+            "factor" => "rope.scaling.factor",
+            "original_max_position_embeddings" => "rope.scaling.original_context_length",
+            "attention_factor" => "rope.scaling.attn_factor",
+            "beta_fast" => "rope.scaling.yarn_beta_fast",
+            "beta_slow" => "rope.scaling.yarn_beta_slow",
+            "short_factor" => return "rope_factors_short.weight".into(),
+            "long_factor" => return "rope_factors_long.weight".into(),
+            other => return other.into(),
+        };
+        self.name(key)
     }
 
     fn name(&self, key: &str) -> String {

@@ -26,6 +26,8 @@ const NAMES: [&str; super::N_FIELDS] = [
     "rms_norm_eps",
 ];
 
+/// The object that holds a rotary embedding's fields; older files have some of them outside of it.
+const ROPE: &str = "rope_parameters";
 /// Layer types of transformers.
 const SLIDING: &str = "sliding_attention";
 const FULL: &str = "full_attention";
@@ -76,7 +78,7 @@ impl ModelConfig {
             interleaved: family.interleaved == Interleaved::Always,
             tied_head: if fields.flag("tie_word_embeddings")? { TiedHead::Tied } else { TiedHead::Separate },
         }
-        .checked(path, &NAMES.map(str::to_owned))
+        .checked(path, &NAMES.map(str::to_owned), str::to_owned)
     }
 }
 
@@ -89,11 +91,16 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of(path: &'a Path, json: &Value) -> Result<Self> {
-        let kind = |json: &Value| json.get("model_type").and_then(Value::as_str).map(str::to_owned);
-        let model_type = kind(json).unwrap_or_else(|| "(none)".into());
-        let Some(family) = FAMILIES.iter().find(|family| family.model_types.contains(&model_type.as_str()))
-        else {
-            return Err(unsupported(path, &format!("the architecture {model_type:?}"), hint(&model_type)));
+        let model_type = match json.get("model_type") {
+            None | Some(Value::Null) => "(none)",
+            Some(Value::String(name)) => name.as_str(),
+            Some(other) => {
+                let problem = format!("expected a text, found {other}");
+                return Err(Error::Config { path: path.to_owned(), field: "model_type".into(), problem });
+            }
+        };
+        let Some(family) = FAMILIES.iter().find(|family| family.model_types.contains(&model_type)) else {
+            return Err(unsupported(path, &format!("the architecture {model_type:?}"), hint(model_type)));
         };
         if let Some(method) = json.get("quantization_config").filter(|value| !value.is_null()) {
             let method = method.get("quant_method").and_then(Value::as_str).unwrap_or("(no quant_method)");
@@ -177,29 +184,22 @@ impl<'a> Fields<'a> {
 
     /// The rotary embedding of most layers and, where it has its own, that of layers with a window.
     fn rotaries(&self, head_dim: usize) -> Result<Vec<Rotary>> {
-        let given = match self.object("rope_parameters")? {
-            Some(given) => Some(given),
-            None => self.object("rope_scaling")?,
-        };
+        let name = if self.values.contains_key(ROPE) { ROPE } else { "rope_scaling" };
+        let given = self.object(name)?;
         let nested = |kind: &str| given.and_then(|given| given.get(kind)).and_then(Value::as_object);
-        let full = self.rotary(nested(FULL).or(given), self.float("rope_theta")?, head_dim)?;
+        let rope = |given| RopeFields { fields: self, name, given };
+        let full = self.rotary(&rope(nested(FULL).or(given)), self.float("rope_theta")?, head_dim)?;
         let local = match self.family.local_rope_base {
             None => None,
             Some(base) => {
                 let base = self.float("rope_local_base_freq")?.unwrap_or(base);
-                Some(self.rotary(nested(SLIDING), Some(base), head_dim)?)
+                Some(self.rotary(&rope(nested(SLIDING)), Some(base), head_dim)?)
             }
         };
         Ok(std::iter::once(full).chain(local).collect())
     }
 
-    fn rotary(
-        &self,
-        given: Option<&Map<String, Value>>,
-        base: Option<f64>,
-        head_dim: usize,
-    ) -> Result<Rotary> {
-        let rope = RopeFields { fields: self, given };
+    fn rotary(&self, rope: &RopeFields<'_>, base: Option<f64>, head_dim: usize) -> Result<Rotary> {
         let share = match rope.float("partial_rotary_factor")? {
             Some(share) => share,
             None => self.float("partial_rotary_factor")?.unwrap_or(1.0),
@@ -262,6 +262,8 @@ impl<'a> Fields<'a> {
 /// The fields of a `rope_parameters` or `rope_scaling` object.
 struct RopeFields<'a> {
     fields: &'a Fields<'a>,
+    /// Which of the two it is.
+    name: &'static str,
     given: Option<&'a Map<String, Value>>,
 }
 
@@ -331,9 +333,11 @@ impl RopeFields<'_> {
 
     /// How much longer the context is than the first.
     fn factor(&self) -> Result<f64> {
+        let original = "original_max_position_embeddings";
+        let derived = self.get(original).is_some() || self.fields.values.contains_key(original);
         match self.float("factor")? {
-            Some(factor) => Ok(factor),
-            None => Ok(self.fields.number("max_position_embeddings")? as f64 / self.original()?),
+            None if derived => Ok(self.fields.number("max_position_embeddings")? as f64 / self.original()?),
+            _ => self.number("factor"),
         }
     }
 
@@ -354,7 +358,7 @@ impl RopeFields<'_> {
     }
 
     fn number(&self, name: &str) -> Result<f64> {
-        let missing = || self.fields.problem(&format!("rope_parameters.{name}"), "it is missing".into());
+        let missing = || self.fields.problem(&self.path(name), "it is missing".into());
         self.float(name)?.ok_or_else(missing)
     }
 
@@ -365,6 +369,10 @@ impl RopeFields<'_> {
     }
 
     fn wrong(&self, name: &str, kind: &str, found: &Value) -> Error {
-        self.fields.wrong(&format!("rope_parameters.{name}"), kind, found)
+        self.fields.wrong(&self.path(name), kind, found)
+    }
+
+    fn path(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
     }
 }

@@ -123,10 +123,17 @@ impl ModelConfig {
             + self.vocab * self.width
     }
 
-    /// All weights of the model, without norms and biases, which are less than a thousandth.
+    /// All weights of the model.
     pub fn n_params(&self) -> usize {
         let embedding = if self.tied_head == TiedHead::Tied { 0 } else { self.vocab * self.width };
-        self.n_matmul_weights() + embedding
+        let norms = if self.family.norms == BlockNorms::Before { 2 } else { 4 };
+        let head_norms = if self.qk_norm { 2 * self.head_dim } else { 0 };
+        let [qkv, output, gate_up, down] = self.layer_shapes().map(|(out, _)| out);
+        let biases =
+            [(self.biases.qkv, qkv), (self.biases.output, output), (self.biases.mlp, gate_up + down)];
+        let biases: usize = biases.into_iter().filter(|(biased, _)| *biased).map(|(_, n)| n).sum();
+        let layer = norms * self.width + head_norms + biases;
+        self.n_matmul_weights() + embedding + layer * self.layers.len() + self.width
     }
 
     /// Bytes that the weights take in memory; `stored` is what they take in their files.
@@ -164,8 +171,13 @@ impl ModelConfig {
     }
 
     /// Refuses sizes that no decoder has, before anything is allocated by them. `names` are the fields' names
-    /// in the file, in the order of [`FIELDS`].
-    fn checked(self, path: &Path, names: &[String; N_FIELDS]) -> Result<Self> {
+    /// in the file; `rope_name` gives those of the rotary embedding's.
+    fn checked(
+        self,
+        path: &Path,
+        names: &[String; N_FIELDS],
+        rope_name: impl Fn(&'static str) -> String,
+    ) -> Result<Self> {
         let [width, mlp_width, n_layers, n_heads, n_kv_heads, head_dim, vocab, context, norm_eps] = names;
         let wrong = |field: &str, problem: String| {
             Err(Error::Config { path: path.to_owned(), field: field.into(), problem })
@@ -193,7 +205,7 @@ impl ModelConfig {
         }
         for rotary in &self.rotaries {
             if let Err((field, problem)) = rotary.check(self.head_dim) {
-                return wrong(field, problem);
+                return wrong(&rope_name(field), problem);
             }
         }
         for (field, factor) in [
@@ -212,7 +224,7 @@ impl ModelConfig {
 pub(super) const MAX_HEAD_DIM: usize = 1 << 10;
 /// More layers than any decoder has.
 const MAX_LAYERS: usize = 1 << 10;
-/// Fields that [`ModelConfig::checked`] names.
+/// Fields that [`ModelConfig::checked`] names, but for those of the rotary embedding.
 const N_FIELDS: usize = 9;
 
 /// The widths of heads and layers, checked before anything is made of them.

@@ -62,22 +62,34 @@ fn faulty_model_files_are_read_or_refused_within_bounds() {
     }
     assert!(jobs.len() > 500, "{} faults", jobs.len());
     let (next, problems) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let n_threads = std::thread::available_parallelism().map_or(2, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..n_threads {
-            scope.spawn(|| {
-                while let Some((what, fault, family, seed)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let dir = TempDir::new().unwrap();
-                    let model = FAULTS[*fault].1(family, dir.path(), &mut Noise::new(*seed));
-                    if let Some(problem) = problem(&model) {
-                        problems.lock().unwrap().push(format!("{what}, {family}, seed {seed}: {problem}"));
-                    }
-                }
-            });
+    let work = || {
+        while let Some((what, fault, family, seed)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let dir = TempDir::new().unwrap();
+            let model = FAULTS[*fault].1(family, dir.path(), &mut Noise::new(*seed));
+            let problem = problem(&model).map(|problem| format!("{what}, {family}, seed {seed}: {problem}"));
+            problems.lock().unwrap().extend(problem);
         }
+    };
+    std::thread::scope(|scope| {
+        (0..std::thread::available_parallelism().map_or(2, usize::from))
+            .for_each(|_| drop(scope.spawn(work)));
     });
     let problems = problems.into_inner().unwrap();
     assert!(problems.is_empty(), "{} of {}:\n{}", problems.len(), jobs.len(), problems.join("\n"));
+}
+
+/// Each hostile piece at the start of a template, where it is sure to run.
+#[test]
+fn hostile_templates_end_within_bounds() {
+    for piece in PIECES {
+        let dir = TempDir::new().unwrap();
+        let model = directory("gemma3", dir.path(), "tokenizer_config.json", |bytes| {
+            let mut config: Value = serde_json::from_slice(bytes).unwrap();
+            config["chat_template"] = [piece, config["chat_template"].as_str().unwrap()].concat().into();
+            serde_json::to_vec(&config).unwrap()
+        });
+        assert_eq!(problem(&model), None, "{piece}");
+    }
 }
 
 /// The bounds are no narrower than the sound files need.
@@ -111,26 +123,27 @@ fn problem(model: &Path) -> Option<String> {
 }
 
 /// A family's GGUF file with a change to its bytes.
-fn gguf(family: &str, dir: &Path, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> PathBuf {
+fn gguf(family: &str, dir: &Path, change: impl FnOnce(&[u8]) -> Vec<u8>) -> PathBuf {
     let bytes = std::fs::read(testdata(&format!("{family}.gguf"))).unwrap();
     let path = dir.join("model.gguf");
-    std::fs::write(&path, change(bytes)).unwrap();
+    std::fs::write(&path, change(&bytes)).unwrap();
     path
 }
 
 /// A family's directory with a change to the bytes of one file.
-fn directory(family: &str, dir: &Path, name: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> PathBuf {
+fn directory(family: &str, dir: &Path, name: &str, change: impl FnOnce(&[u8]) -> Vec<u8>) -> PathBuf {
     for entry in std::fs::read_dir(testdata(family)).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), dir.join(entry.file_name())).unwrap();
     }
     let path = dir.join(name);
-    std::fs::write(&path, change(std::fs::read(&path).unwrap())).unwrap();
+    std::fs::write(&path, change(&std::fs::read(&path).unwrap())).unwrap();
     dir.to_owned()
 }
 
 /// Changes up to five bytes of what is likely the header.
-fn flip(mut bytes: Vec<u8>, noise: &mut Noise) -> Vec<u8> {
+fn flip(bytes: &[u8], noise: &mut Noise) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
     let header = bytes.len().min(12_000);
     for _ in 0..=noise.below(4) {
         let at = noise.below(header);
@@ -143,7 +156,8 @@ fn flip(mut bytes: Vec<u8>, noise: &mut Noise) -> Vec<u8> {
 const LIES: [u64; 8] = [0, 1, 1 << 20, (1 << 30) - 1, 1 << 32, 1 << 40, i64::MAX as u64, u64::MAX];
 
 /// Overwrites eight bytes that stand where a number could.
-fn lie(mut bytes: Vec<u8>, noise: &mut Noise) -> Vec<u8> {
+fn lie(bytes: &[u8], noise: &mut Noise) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
     let at =
         if noise.below(3) == 0 { 8 + 8 * noise.below(2) } else { noise.below(bytes.len().min(12_000) - 8) };
     bytes[at..at + 8].copy_from_slice(&LIES[noise.below(LIES.len())].to_le_bytes());
@@ -151,7 +165,7 @@ fn lie(mut bytes: Vec<u8>, noise: &mut Noise) -> Vec<u8> {
 }
 
 /// Cuts the file short, takes a piece out, or doubles a piece.
-fn splice(bytes: Vec<u8>, noise: &mut Noise) -> Vec<u8> {
+fn splice(bytes: &[u8], noise: &mut Noise) -> Vec<u8> {
     let (from, to) = (noise.below(bytes.len()), noise.below(bytes.len()));
     let (from, to) = (from.min(to), from.max(to));
     match noise.below(3) {
@@ -162,16 +176,16 @@ fn splice(bytes: Vec<u8>, noise: &mut Noise) -> Vec<u8> {
 }
 
 /// A safetensors file whose header has one value changed, its length made right again or not.
-fn header(bytes: Vec<u8>, noise: &mut Noise) -> Vec<u8> {
+fn header(bytes: &[u8], noise: &mut Noise) -> Vec<u8> {
     let n = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let changed = json(bytes[8..8 + n].to_vec(), noise);
+    let changed = json(&bytes[8..8 + n], noise);
     let length = if noise.below(4) == 0 { LIES[noise.below(LIES.len())] } else { changed.len() as u64 };
     [&length.to_le_bytes(), changed.as_slice(), &bytes[8 + n..]].concat()
 }
 
 /// One value of a JSON document, anywhere in it, replaced by one of another kind or size, or removed.
-fn json(bytes: Vec<u8>, noise: &mut Noise) -> Vec<u8> {
-    let mut document: Value = serde_json::from_slice(&bytes).unwrap();
+fn json(bytes: &[u8], noise: &mut Noise) -> Vec<u8> {
+    let mut document: Value = serde_json::from_slice(bytes).unwrap();
     change(&mut document, noise);
     serde_json::to_vec(&document).unwrap()
 }
@@ -235,11 +249,11 @@ const PIECES: [&str; 16] = [
 ];
 
 /// A chat template with a hostile piece somewhere, or itself cut or doubled.
-fn template(bytes: Vec<u8>, noise: &mut Noise) -> Vec<u8> {
-    let mut config: Value = serde_json::from_slice(&bytes).unwrap();
+fn template(bytes: &[u8], noise: &mut Noise) -> Vec<u8> {
+    let mut config: Value = serde_json::from_slice(bytes).unwrap();
     let whole = config["chat_template"].as_str().unwrap().to_owned();
     let changed = if noise.below(4) == 0 {
-        String::from_utf8_lossy(&splice(whole.into_bytes(), noise)).into_owned()
+        String::from_utf8_lossy(&splice(whole.as_bytes(), noise)).into_owned()
     } else {
         let at = (noise.below(whole.len())..whole.len()).find(|at| whole.is_char_boundary(*at)).unwrap_or(0);
         let at = if noise.below(2) == 0 { 0 } else { whole[..at].rfind("{%").unwrap_or(0) };
