@@ -1,0 +1,138 @@
+//! The tokenizer of a directory: `tokenizer.json` with what `tokenizer_config.json` says of it.
+
+use std::path::Path;
+
+use midcourse_core::engine::TokenId;
+use midcourse_core::template::SpecialTokens;
+use serde_json::Value;
+use tokenizers::{AddedToken, Tokenizer};
+
+use super::{ModelTokenizer, library};
+use crate::weights::safetensors::read_json;
+use crate::{Error, Result};
+
+/// The largest `tokenizer.json` that is read. The largest of the field has 33 MB.
+const MAX_BYTES: u64 = 64 << 20;
+
+pub(super) fn read(dir: &Path, config: &Value) -> Result<ModelTokenizer> {
+    let path = dir.join("tokenizer.json");
+    let mut inner = read_file(&path)?;
+    let settings = dir.join("tokenizer_config.json");
+    let settings = if settings.exists() { read_json(&settings)? } else { Value::Null };
+    add_configured(&mut inner, dir, &settings)?;
+    let vocab = config.get("vocab_size").and_then(Value::as_u64).unwrap_or(u64::MAX);
+    let beyond = inner.get_vocab(true).into_iter().filter(|(_, id)| u64::from(*id) >= vocab);
+    if let Some((text, id)) = beyond.min_by_key(|(_, id)| *id) {
+        let problem = format!("expected ids below {vocab}, found {id} for {text:?}");
+        return Err(Error::Config { path, field: "vocab".into(), problem });
+    }
+    let special = special_tokens(&inner, dir, &settings, config)?;
+    ModelTokenizer::new(inner, special).map_err(|e| broken(&path, &e.0))
+}
+
+fn read_file(path: &Path) -> Result<Tokenizer> {
+    let unread = |source| Error::Read { path: path.to_owned(), source };
+    let n_bytes = std::fs::metadata(path).map_err(unread)?.len();
+    if n_bytes > MAX_BYTES {
+        return Err(broken(path, &format!("it has {n_bytes} bytes, more than {MAX_BYTES}")));
+    }
+    let bytes = std::fs::read(path).map_err(unread)?;
+    library(|| Tokenizer::from_bytes(&bytes)).map_err(|e| broken(path, &e.0))
+}
+
+fn broken(path: &Path, problem: &str) -> Error {
+    Error::ModelFile {
+        path: path.to_owned(),
+        problem: format!("expected a tokenizer of the tokenizers library: {problem}"),
+        hint: "the file is cut short or damaged; download it again".into(),
+    }
+}
+
+/// Adds what `tokenizer_config.json` says of added tokens, as transformers does: its word counts.
+fn add_configured(inner: &mut Tokenizer, dir: &Path, settings: &Value) -> Result<()> {
+    let path = dir.join("tokenizer_config.json");
+    let Some(configured) = settings.get("added_tokens_decoder").and_then(Value::as_object) else {
+        return Ok(());
+    };
+    let wrong = |id: &str, problem: String| Error::Config {
+        path: path.clone(),
+        field: format!("added_tokens_decoder.{id}"),
+        problem,
+    };
+    let mut tokens = Vec::new();
+    for (id, token) in configured {
+        let number: TokenId =
+            id.parse().map_err(|_| wrong(id, "expected a token id as the name".into()))?;
+        let flag = |name: &str| token.get(name).and_then(Value::as_bool).unwrap_or(false);
+        let content = token.get("content").and_then(Value::as_str);
+        let content = content.ok_or_else(|| wrong(id, "expected a field content with a text".into()))?;
+        let added = AddedToken::from(content, flag("special"))
+            .normalized(flag("normalized"))
+            .lstrip(flag("lstrip"))
+            .rstrip(flag("rstrip"))
+            .single_word(flag("single_word"));
+        tokens.push((number, added));
+    }
+    tokens.sort_unstable_by_key(|(id, _)| *id);
+    library(|| inner.add_tokens(tokens.iter().map(|(_, token)| token.clone())))
+        .map_err(|e| broken(&path, &e.0))?;
+    for (id, token) in tokens {
+        let found = inner.token_to_id(&token.content);
+        if found != Some(id) {
+            let found = found.map_or("none".into(), |found| found.to_string());
+            let problem = format!("tokenizer.json has the id {found} for {:?}", token.content);
+            return Err(wrong(&id.to_string(), problem));
+        }
+    }
+    Ok(())
+}
+
+/// Special tokens as `tokenizer_config.json`, `config.json` and `generation_config.json` give them.
+fn special_tokens(inner: &Tokenizer, dir: &Path, settings: &Value, config: &Value) -> Result<SpecialTokens> {
+    let named = |field: &str| {
+        let value = settings.get(field)?;
+        let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
+        inner.token_to_id(text)
+    };
+    let mut ends: Vec<TokenId> = named("eos_token").into_iter().collect();
+    let generation = dir.join("generation_config.json");
+    if generation.exists() {
+        ends.extend(ends_of(&generation, &read_json(&generation)?)?);
+    }
+    ends.extend(ends_of(&dir.join("config.json"), config)?);
+    let mut end_of_turn = Vec::new();
+    for id in ends {
+        if !end_of_turn.contains(&id) {
+            end_of_turn.push(id);
+        }
+    }
+    let first = first_of_processor(inner, &dir.join("tokenizer.json"))?;
+    let bos = named("bos_token").or(first);
+    // transformers lets this flag overrule the post-processor.
+    let adds_bos = settings.get("add_bos_token").and_then(Value::as_bool);
+    let adds_bos = adds_bos.unwrap_or(first.is_some() && first == bos) && bos.is_some();
+    Ok(SpecialTokens { bos, adds_bos, end_of_turn })
+}
+
+/// The token that the post-processor puts before a text.
+fn first_of_processor(inner: &Tokenizer, path: &Path) -> Result<Option<TokenId>> {
+    const TEXT: &str = "a";
+    let ids = |processed| library(|| inner.encode(TEXT, processed)).map(|encoding| encoding.get_ids().to_vec());
+    let (with, without) =
+        ids(true).and_then(|with| Ok((with, ids(false)?))).map_err(|e| broken(path, &e.0))?;
+    Ok(with.first().copied().filter(|first| with.len() > without.len() && Some(first) != without.first()))
+}
+
+/// The field `eos_token_id`: missing, an id or several.
+fn ends_of(path: &Path, json: &Value) -> Result<Vec<TokenId>> {
+    let Some(value) = json.get("eos_token_id").filter(|value| !value.is_null()) else {
+        return Ok(Vec::new());
+    };
+    let list = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let id = |id: &Value| id.as_u64().and_then(|id| TokenId::try_from(id).ok());
+    list.iter().map(id).collect::<Option<_>>().ok_or_else(|| Error::Config {
+        path: path.to_owned(),
+        field: "eos_token_id".into(),
+        problem: format!("expected a token id or a list of them, found {value}"),
+    })
+}
