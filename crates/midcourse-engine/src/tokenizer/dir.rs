@@ -1,43 +1,95 @@
-//! The tokenizer of a directory: `tokenizer.json` with what `tokenizer_config.json` says of it.
+//! The tokenizer of a directory: `tokenizer.json`, or else SentencePiece's `tokenizer.model`, with what
+//! `tokenizer_config.json` says of it.
 
 use std::path::Path;
 
 use midcourse_core::engine::TokenId;
-use midcourse_core::template::SpecialTokens;
+use midcourse_core::template::{SpecialTokens, TokenizeError};
 use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::{ModelTokenizer, library};
+use super::proto::{self, Refusal};
+use super::{ModelTokenizer, library, sentencepiece};
 use crate::weights::safetensors::read_json;
 use crate::{Error, Result};
 
-/// The largest `tokenizer.json` that is read. The largest of the field has 33 MB.
+/// The largest tokenizer file that is read. The largest of the field has 33 MB.
 const MAX_BYTES: u64 = 64 << 20;
+/// How to come by a `tokenizer.json`.
+const CONVERT: &str = "transformers writes one: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)";
 
-pub(super) fn read(dir: &Path, config: &Value) -> Result<ModelTokenizer> {
-    let path = dir.join("tokenizer.json");
-    let mut inner = read_file(&path)?;
-    let settings = dir.join("tokenizer_config.json");
-    let settings = if settings.exists() { read_json(&settings)? } else { Value::Null };
-    add_configured(&mut inner, dir, &settings)?;
-    let vocab = config.get("vocab_size").and_then(Value::as_u64).unwrap_or(u64::MAX);
-    let beyond = inner.get_vocab(true).into_iter().filter(|(_, id)| u64::from(*id) >= vocab);
-    if let Some((text, id)) = beyond.min_by_key(|(_, id)| *id) {
-        let problem = format!("expected ids below {vocab}, found {id} for {text:?}");
-        return Err(Error::Config { path, field: "vocab".into(), problem });
-    }
-    let special = special_tokens(&inner, dir, &settings, config)?;
-    ModelTokenizer::new(inner, special).map_err(|e| broken(&path, &e.0))
+/// A tokenizer, and what its own file says of beginning and end.
+struct Found {
+    inner: Tokenizer,
+    /// The token that the tokenizer puts before a text.
+    first: Option<TokenId>,
+    bos: Option<TokenId>,
+    eos: Option<TokenId>,
 }
 
-fn read_file(path: &Path) -> Result<Tokenizer> {
+pub(super) fn read(dir: &Path, config: &Value) -> Result<ModelTokenizer> {
+    let json = dir.join("tokenizer.json");
+    let model = dir.join("tokenizer.model");
+    let (path, mut found) = if json.exists() {
+        (&json, read_tokenizer_json(&json)?)
+    } else if model.exists() {
+        (&model, read_tokenizer_model(&model)?)
+    } else {
+        return Err(neither(dir));
+    };
+    let settings = dir.join("tokenizer_config.json");
+    let settings = if settings.exists() { read_json(&settings)? } else { Value::Null };
+    add_configured(&mut found.inner, dir, &settings)?;
+    let vocab = config.get("vocab_size").and_then(Value::as_u64).unwrap_or(u64::MAX);
+    let beyond = found.inner.get_vocab(true).into_iter().filter(|(_, id)| u64::from(*id) >= vocab);
+    if let Some((text, id)) = beyond.min_by_key(|(_, id)| *id) {
+        let problem = format!("expected ids below {vocab}, found {id} for {text:?}");
+        return Err(Error::Config { path: path.clone(), field: "vocab".into(), problem });
+    }
+    let special = special_tokens(&found, dir, &settings, config)?;
+    ModelTokenizer::new(found.inner, special).map_err(|e| broken(path, &e.0))
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let unread = |source| Error::Read { path: path.to_owned(), source };
     let n_bytes = std::fs::metadata(path).map_err(unread)?.len();
     if n_bytes > MAX_BYTES {
         return Err(broken(path, &format!("it has {n_bytes} bytes, more than {MAX_BYTES}")));
     }
-    let bytes = std::fs::read(path).map_err(unread)?;
-    library(|| Tokenizer::from_bytes(&bytes)).map_err(|e| broken(path, &e.0))
+    std::fs::read(path).map_err(unread)
+}
+
+fn read_tokenizer_json(path: &Path) -> Result<Found> {
+    let bytes = read_bytes(path)?;
+    let inner = library(|| Tokenizer::from_bytes(&bytes)).map_err(|e| broken(path, &e.0))?;
+    let first = first_of_processor(&inner).map_err(|e| broken(path, &e.0))?;
+    Ok(Found { inner, first, bos: first, eos: None })
+}
+
+fn read_tokenizer_model(path: &Path) -> Result<Found> {
+    let model = proto::read(&read_bytes(path)?).map_err(|refusal| match refusal {
+        Refusal::Broken(problem) => Error::ModelFile {
+            path: path.to_owned(),
+            problem: format!("expected a model of SentencePiece: {problem}"),
+            hint: format!("a file for tiktoken needs a tokenizer.json beside it; {CONVERT}"),
+        },
+        Refusal::Unsupported(what) => {
+            Error::Unsupported { path: path.to_owned(), what, hint: format!("use a tokenizer.json; {CONVERT}") }
+        }
+    })?;
+    let inner = sentencepiece::build(&model.pieces, model.settings).map_err(|e| broken(path, &e.0))?;
+    Ok(Found { inner, first: model.bos, bos: model.bos, eos: model.eos })
+}
+
+fn neither(dir: &Path) -> Error {
+    let there = |name: &&str| dir.join(name).exists();
+    let others = ["tekken.json", "qwen.tiktoken", "tiktoken.model", "vocab.json"].into_iter().find(there);
+    let found = others.unwrap_or("neither");
+    Error::ModelFile {
+        path: dir.to_owned(),
+        problem: format!("expected a tokenizer.json or a tokenizer.model, found {found}"),
+        hint: CONVERT.into(),
+    }
 }
 
 fn broken(path: &Path, problem: &str) -> Error {
@@ -87,14 +139,15 @@ fn add_configured(inner: &mut Tokenizer, dir: &Path, settings: &Value) -> Result
     Ok(())
 }
 
-/// Special tokens as `tokenizer_config.json`, `config.json` and `generation_config.json` give them.
-fn special_tokens(inner: &Tokenizer, dir: &Path, settings: &Value, config: &Value) -> Result<SpecialTokens> {
+/// Special tokens as `tokenizer_config.json`, `config.json`, `generation_config.json` and the tokenizer's own
+/// file give them.
+fn special_tokens(found: &Found, dir: &Path, settings: &Value, config: &Value) -> Result<SpecialTokens> {
     let named = |field: &str| {
         let value = settings.get(field)?;
         let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
-        inner.token_to_id(text)
+        found.inner.token_to_id(text)
     };
-    let mut ends: Vec<TokenId> = named("eos_token").into_iter().collect();
+    let mut ends: Vec<TokenId> = named("eos_token").or(found.eos).into_iter().collect();
     let generation = dir.join("generation_config.json");
     if generation.exists() {
         ends.extend(ends_of(&generation, &read_json(&generation)?)?);
@@ -106,21 +159,20 @@ fn special_tokens(inner: &Tokenizer, dir: &Path, settings: &Value, config: &Valu
             end_of_turn.push(id);
         }
     }
-    let first = first_of_processor(inner, &dir.join("tokenizer.json"))?;
-    let bos = named("bos_token").or(first);
+    let bos = named("bos_token").or(found.bos);
     // transformers lets this flag overrule the post-processor.
     let adds_bos = settings.get("add_bos_token").and_then(Value::as_bool);
-    let adds_bos = adds_bos.unwrap_or(first.is_some() && first == bos) && bos.is_some();
+    let adds_bos = adds_bos.unwrap_or(found.first == bos) && bos.is_some();
     Ok(SpecialTokens { bos, adds_bos, end_of_turn })
 }
 
-/// The token that the post-processor puts before a text.
-fn first_of_processor(inner: &Tokenizer, path: &Path) -> Result<Option<TokenId>> {
-    const TEXT: &str = "a";
-    let ids = |processed| library(|| inner.encode(TEXT, processed)).map(|encoding| encoding.get_ids().to_vec());
-    let (with, without) =
-        ids(true).and_then(|with| Ok((with, ids(false)?))).map_err(|e| broken(path, &e.0))?;
-    Ok(with.first().copied().filter(|first| with.len() > without.len() && Some(first) != without.first()))
+/// The token that the post-processor puts before a text, and not behind it.
+fn first_of_processor(inner: &Tokenizer) -> std::result::Result<Option<TokenId>, TokenizeError> {
+    library(|| {
+        let (processed, plain) = (inner.encode("a", true)?, inner.encode("a", false)?);
+        let first = processed.get_ids().first().copied();
+        Ok(first.filter(|first| processed.len() > plain.len() && plain.get_ids().first() != Some(first)))
+    })
 }
 
 /// The field `eos_token_id`: missing, an id or several.

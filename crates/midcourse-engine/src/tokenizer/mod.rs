@@ -10,6 +10,7 @@
 mod added;
 mod dir;
 mod gguf;
+mod proto;
 mod sentencepiece;
 mod steps;
 
@@ -128,27 +129,30 @@ impl ModelTokenizer {
     /// The model's tokens of a word. Some models hold their control tokens among the words: a spelling of one
     /// is cut behind its first character, so that it stays text.
     fn tokens(&self, word: &str) -> tokenizers::Result<Vec<Token>> {
-        let model = self.inner.get_model();
         let mut all = Vec::new();
         let mut from = 0;
         loop {
             let rest = &word[from..];
-            let tokens = model.tokenize(rest)?;
-            let is_spelled = |t: &Token| {
-                let text = &rest[t.offsets.0..t.offsets.1];
-                text.chars().nth(1).is_some()
-                    && self.added_token(t.id).is_some_and(|added| added.special && added.content == text)
-            };
-            let spelled = tokens.iter().position(is_spelled);
-            let before = spelled.unwrap_or(tokens.len());
-            let cut = spelled.and_then(|at| rest[tokens[at].offsets.0..].chars().next().map(|c| (at, c)));
-            let start = spelled.map_or(rest.len(), |at| tokens[at].offsets.0);
-            all.extend(tokens.into_iter().take(before).map(|token| moved(token, from)));
-            let Some((_, first)) = cut else { return Ok(all) };
-            let end = start + first.len_utf8();
-            all.extend(model.tokenize(&rest[start..end])?.into_iter().map(|token| moved(token, from + start)));
+            let mut tokens = self.inner.get_model().tokenize(rest)?;
+            let spelled = tokens.iter().position(|token| self.spells_control(token, rest));
+            let start = spelled.map(|at| tokens[at].offsets.0);
+            let end = start.map(|start| start + rest[start..].chars().next().map_or(1, char::len_utf8));
+            tokens.truncate(spelled.unwrap_or(tokens.len()));
+            all.extend(tokens.into_iter().map(|token| moved(token, from)));
+            let (Some(start), Some(end)) = (start, end) else { return Ok(all) };
+            let first = self.inner.get_model().tokenize(&rest[start..end])?;
+            all.extend(first.into_iter().map(|token| moved(token, from + start)));
             from += end;
         }
+    }
+
+    /// Whether a token of `word` is a control token of several characters that is spelled there.
+    fn spells_control(&self, token: &Token, word: &str) -> bool {
+        let control = self.added_token(token.id).filter(|added| added.special);
+        control.is_some_and(|control| {
+            control.content.chars().nth(1).is_some()
+                && word.get(token.offsets.0..token.offsets.1) == Some(control.content.as_str())
+        })
     }
 
     /// The tokens' texts, those of bytes joined to characters.

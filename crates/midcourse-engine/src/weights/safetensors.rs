@@ -65,7 +65,13 @@ impl SafetensorsDir {
         if names.is_empty() {
             names.push(SINGLE);
         }
-        let small = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+        let small = [
+            "config.json",
+            "generation_config.json",
+            "tokenizer.json",
+            "tokenizer.model",
+            "tokenizer_config.json",
+        ];
         let there = small.into_iter().chain(names).map(|name| self.path.join(name));
         there.filter(|path| path.exists()).collect()
     }
