@@ -1,6 +1,4 @@
-"""Makes tiny tokenizers of every kind, and the ids that others find with them.
-
-    python testdata/tiny_tokenizers.py [--out DIR]
+"""Tiny tokenizers of every kind, and the ids that others find with them.
 
 Every kind is trained on the sentences of tiny_models.py and a few more, and written as models carry it: the
 metadata of a GGUF file, `tokenizer.json`, or SentencePiece's `tokenizer.model`. References are SentencePiece
@@ -8,12 +6,10 @@ itself for its own models, transformers for `tokenizer.json`, and for byte-level
 naive_bpe.py, which must agree.
 """
 
-import argparse
 import io
 import json
 import struct
 import tempfile
-from pathlib import Path
 
 import sentencepiece
 from gguf import GGUFWriter, TokenType
@@ -101,19 +97,16 @@ TEXTS = [
 ]
 
 
-def main():
-    here = Path(__file__).parent
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=here, help="where to write")
-    args = parser.parse_args()
-    out = args.out / "tiny-tokenizers"
-    out.mkdir(parents=True, exist_ok=True)
-    kinds = [*byte_level(out), *sentence_piece(out), *unigram(out)]
+def write_all(out):
+    """Every tiny tokenizer below `out`, and what others make of the texts."""
+    files = out / "tiny-tokenizers"
+    files.mkdir(parents=True, exist_ok=True)
+    kinds = [*byte_level(files), *sentence_piece(files), *unigram(files)]
     check_that_kinds_differ(kinds)
     golden = {"texts": TEXTS, "tokenizers": kinds}
     lines = json.dumps(golden, indent=1).replace("\n     ", " ").replace("\n    ]", " ]")
-    (args.out / "golden").mkdir(exist_ok=True)
-    (args.out / "golden" / "tokenizers.json").write_text(lines + "\n")
+    (out / "golden").mkdir(exist_ok=True)
+    (out / "golden" / "tokenizers.json").write_text(lines + "\n")
 
 
 def check_that_kinds_differ(kinds):
@@ -392,7 +385,3 @@ def directory(path):
 
 def write_json(path, value):
     path.write_text(json.dumps(value, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

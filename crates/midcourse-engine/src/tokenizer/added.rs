@@ -13,6 +13,9 @@ use midcourse_core::engine::TokenId;
 use tokenizers::normalizer::Range as NormalizedRange;
 use tokenizers::{AddedToken, NormalizedString, Token};
 
+/// Bytes that the spellings of added tokens may have together. The longest list of the field has 64 thousand.
+const MAX_BYTES: usize = 1 << 20;
+
 /// Added tokens that are looked for in one go.
 #[derive(Debug)]
 pub(super) struct AddedTokens {
@@ -30,6 +33,9 @@ pub(super) struct Found {
 impl AddedTokens {
     /// Tokens with the spelling that each is looked for by.
     pub(super) fn new(spelled: Vec<(String, TokenId, AddedToken)>) -> tokenizers::Result<Self> {
+        if spelled.iter().map(|(spelling, ..)| spelling.len()).sum::<usize>() > MAX_BYTES {
+            return Err(format!("the added tokens have more than {MAX_BYTES} bytes").into());
+        }
         let automaton = AhoCorasick::new(spelled.iter().map(|(spelling, ..)| spelling))?;
         Ok(Self { automaton, tokens: spelled.into_iter().map(|(_, id, token)| (id, token)).collect() })
     }
@@ -45,7 +51,9 @@ impl AddedTokens {
         let touches = |range: &Range<usize>| plain.iter().any(|p| p.start < range.end && range.start < p.end);
         let allowed = |at: usize, range: &Range<usize>| {
             let token = &self.tokens[at].1;
-            !(token.special && touches(range)) && !(token.single_word && is_in_word(text, range))
+            let is_somebodys = token.special && touches(range);
+            let is_part = token.single_word && is_in_word(text, range);
+            !is_somebodys && !is_part
         };
         let found = self.leftmost_longest(text, allowed);
         let mut all = Vec::with_capacity(found.len());

@@ -13,8 +13,10 @@ use super::{ModelTokenizer, library, sentencepiece};
 use crate::weights::safetensors::read_json;
 use crate::{Error, Result};
 
-/// The largest tokenizer file that is read. The largest of the field has 33 MB.
-const MAX_BYTES: u64 = 64 << 20;
+/// The largest tokenizer file that is read, and the most values that a `tokenizer.json` may hold: the library
+/// takes some hundred bytes for each. The largest of the field have 33 MB and 1.9 million.
+const MAX_BYTES: u64 = 48 << 20;
+const MAX_VALUES: usize = 2_200_000;
 /// How to come by a `tokenizer.json`.
 const CONVERT: &str = "transformers writes one: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)";
 
@@ -41,13 +43,28 @@ pub(super) fn read(dir: &Path, config: &Value) -> Result<ModelTokenizer> {
     let settings = if settings.exists() { read_json(&settings)? } else { Value::Null };
     add_configured(&mut found.inner, dir, &settings)?;
     let vocab = config.get("vocab_size").and_then(Value::as_u64).unwrap_or(u64::MAX);
-    let beyond = found.inner.get_vocab(true).into_iter().filter(|(_, id)| u64::from(*id) >= vocab);
-    if let Some((text, id)) = beyond.min_by_key(|(_, id)| *id) {
-        let problem = format!("expected ids below {vocab}, found {id} for {text:?}");
-        return Err(Error::Config { path: path.clone(), field: "vocab".into(), problem });
-    }
+    check_ids(&found.inner, vocab).map_err(|problem| Error::Config {
+        path: path.clone(),
+        field: "vocab".into(),
+        problem,
+    })?;
     let special = special_tokens(&found, dir, &settings, config)?;
     ModelTokenizer::new(found.inner, special).map_err(|e| broken(path, &e.0))
+}
+
+/// Every id stands for one text, and the model has a row for it.
+fn check_ids(inner: &Tokenizer, vocab: u64) -> std::result::Result<(), String> {
+    let mut ids: Vec<(TokenId, String)> =
+        inner.get_vocab(true).into_iter().map(|(text, id)| (id, text)).collect();
+    ids.sort_unstable();
+    if let Some((id, text)) = ids.iter().find(|(id, _)| u64::from(*id) >= vocab) {
+        return Err(format!("expected ids below {vocab}, found {id} for {text:?}"));
+    }
+    let twice = ids.windows(2).find(|pair| pair[0].0 == pair[1].0);
+    twice.map_or(Ok(()), |pair| {
+        let [(id, one), (_, other)] = pair else { return Ok(()) };
+        Err(format!("expected one text for an id, found {one:?} and {other:?} for {id}"))
+    })
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>> {
@@ -61,6 +78,10 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>> {
 
 fn read_tokenizer_json(path: &Path) -> Result<Found> {
     let bytes = read_bytes(path)?;
+    let n_values = bytes.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    if n_values > MAX_VALUES {
+        return Err(broken(path, &format!("it has about {n_values} values, more than {MAX_VALUES}")));
+    }
     let inner = library(|| Tokenizer::from_bytes(&bytes)).map_err(|e| broken(path, &e.0))?;
     let first = first_of_processor(&inner).map_err(|e| broken(path, &e.0))?;
     Ok(Found { inner, first, bos: first, eos: None })
@@ -73,9 +94,11 @@ fn read_tokenizer_model(path: &Path) -> Result<Found> {
             problem: format!("expected a model of SentencePiece: {problem}"),
             hint: format!("a file for tiktoken needs a tokenizer.json beside it; {CONVERT}"),
         },
-        Refusal::Unsupported(what) => {
-            Error::Unsupported { path: path.to_owned(), what, hint: format!("use a tokenizer.json; {CONVERT}") }
-        }
+        Refusal::Unsupported(what) => Error::Unsupported {
+            path: path.to_owned(),
+            what,
+            hint: format!("use a tokenizer.json; {CONVERT}"),
+        },
     })?;
     let inner = sentencepiece::build(&model.pieces, model.settings).map_err(|e| broken(path, &e.0))?;
     Ok(Found { inner, first: model.bos, bos: model.bos, eos: model.eos })
@@ -113,8 +136,7 @@ fn add_configured(inner: &mut Tokenizer, dir: &Path, settings: &Value) -> Result
     };
     let mut tokens = Vec::new();
     for (id, token) in configured {
-        let number: TokenId =
-            id.parse().map_err(|_| wrong(id, "expected a token id as the name".into()))?;
+        let number: TokenId = id.parse().map_err(|_| wrong(id, "expected a token id as the name".into()))?;
         let flag = |name: &str| token.get(name).and_then(Value::as_bool).unwrap_or(false);
         let content = token.get("content").and_then(Value::as_str);
         let content = content.ok_or_else(|| wrong(id, "expected a field content with a text".into()))?;

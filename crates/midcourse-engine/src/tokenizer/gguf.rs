@@ -56,11 +56,14 @@ const GPT_4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 
 impl Named {
     fn of(name: &str) -> Option<Self> {
-        let split = |pattern| Self { pre: Pre::Split(pattern), whole_words: false, composes: false, adds_bos: false };
+        let split =
+            |pattern| Self { pre: Pre::Split(pattern), whole_words: false, composes: false, adds_bos: false };
         Some(match name {
             "gpt-2" | "phi-2" => Self { pre: Pre::Gpt2, ..split("") },
             "smollm" | "starcoder" | "refact" | "command-r" => Self { pre: Pre::Digits, ..split("") },
-            "llama-bpe" | "llama3" | "llama-v3" => Self { whole_words: true, adds_bos: true, ..split(LLAMA_3) },
+            "llama-bpe" | "llama3" | "llama-v3" => {
+                Self { whole_words: true, adds_bos: true, ..split(LLAMA_3) }
+            }
             "chatglm-bpe" | "glm4" => Self { whole_words: true, ..split(LLAMA_3) },
             "dbrx" => split(LLAMA_3),
             "qwen2" => Self { composes: true, ..split(QWEN_2) },
@@ -98,9 +101,8 @@ pub(super) fn read(file: &GgufFile) -> Result<ModelTokenizer> {
 /// Byte-level BPE, and whether it adds a BOS where the file does not say.
 fn byte_level(meta: &Metadata<'_>, texts: &[&str], kinds: &[Kind]) -> Result<(tokenizers::Tokenizer, bool)> {
     let name = meta.optional_text("tokenizer.ggml.pre")?.unwrap_or("(none)");
-    let named = Named::of(name).ok_or_else(|| {
-        unsupported(meta.path, &format!("the pre-tokenizer {name:?} (tokenizer.ggml.pre)"))
-    })?;
+    let named = Named::of(name)
+        .ok_or_else(|| unsupported(meta.path, &format!("the pre-tokenizer {name:?} (tokenizer.ggml.pre)")))?;
     let model = bpe(meta, texts, named.whole_words)?;
     let added = texts.iter().zip(kinds).filter(|(_, kind)| matches!(kind, Kind::Control | Kind::UserDefined));
     let added = added.map(|(text, kind)| AddedToken::from(*text, *kind == Kind::Control).normalized(false));
@@ -117,7 +119,8 @@ fn byte_level(meta: &Metadata<'_>, texts: &[&str], kinds: &[Kind]) -> Result<(to
 }
 
 fn bpe(meta: &Metadata<'_>, texts: &[&str], whole_words: bool) -> Result<BPE> {
-    let vocab: Vocab = texts.iter().enumerate().map(|(id, text)| ((*text).to_owned(), id as TokenId)).collect();
+    let vocab: Vocab =
+        texts.iter().enumerate().map(|(id, text)| ((*text).to_owned(), id as TokenId)).collect();
     let merge = |(at, merge): (usize, &str)| {
         let (left, right) = merge.split_once(' ').ok_or_else(|| {
             wrong(meta.path, "tokenizer.ggml.merges", &format!("entry {at} is not two parts: {merge:?}"))
@@ -134,9 +137,7 @@ fn pre_tokenizer(pre: Pre) -> tokenizers::Result<PreTokenizerWrapper> {
     let bytes = |use_regex| PreTokenizerWrapper::from(ByteLevel::new(false, true, use_regex));
     Ok(match pre {
         Pre::Gpt2 => bytes(true),
-        Pre::Digits => {
-            PreTokenizerWrapper::from(Sequence::new(vec![Digits::new(true).into(), bytes(true)]))
-        }
+        Pre::Digits => PreTokenizerWrapper::from(Sequence::new(vec![Digits::new(true).into(), bytes(true)])),
         Pre::Split(pattern) => {
             let pattern = SplitPattern::Regex(pattern.to_owned());
             let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;

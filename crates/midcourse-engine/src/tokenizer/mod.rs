@@ -67,8 +67,7 @@ impl ModelTokenizer {
         let normalized = normalized.into_iter().map(|(id, token)| (spelling(id), id, token));
         let normalized = normalized.filter(|(spelling, ..)| !spelling.is_empty()).collect();
         let has_byte_tokens = inner.get_decoder().is_some_and(reads_byte_tokens);
-        let (raw, normalized) =
-            library(|| Ok((AddedTokens::new(raw)?, AddedTokens::new(normalized)?)))?;
+        let (raw, normalized) = library(|| Ok((AddedTokens::new(raw)?, AddedTokens::new(normalized)?)))?;
         Ok(Self { inner, steps, raw, normalized, has_byte_tokens, special })
     }
 
@@ -163,12 +162,11 @@ impl ModelTokenizer {
         let mut texts = Vec::with_capacity(ids.len());
         let mut bytes = Vec::new();
         for text in ids.iter().filter_map(|id| self.spelling(*id)) {
-            match byte_of(&text).filter(|_| self.has_byte_tokens) {
-                Some(byte) => bytes.push(byte),
-                None => {
-                    texts.extend(characters(&std::mem::take(&mut bytes)));
-                    texts.push(text);
-                }
+            if let Some(byte) = byte_of(&text).filter(|_| self.has_byte_tokens) {
+                bytes.push(byte);
+            } else {
+                texts.extend(characters(&std::mem::take(&mut bytes)));
+                texts.push(text);
             }
         }
         texts.extend(characters(&bytes));

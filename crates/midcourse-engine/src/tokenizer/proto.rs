@@ -44,9 +44,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<SentencePieceModel> {
         return Err(Refusal::Broken("it holds no pieces".into()));
     }
     refuse_what_is_not_done(&trainer, &normalizer)?;
-    let id = |field, usual| u32::try_from(trainer.number(field, usual)).ok().filter(|id| (*id as usize) < pieces.len());
+    let id = |field, usual| {
+        u32::try_from(trainer.number(field, usual)).ok().filter(|id| (*id as usize) < pieces.len())
+    };
     let (bos, eos) = (id(41, 1), id(42, 2));
-    Ok(SentencePieceModel { pieces, settings: Settings { prefix_space: normalizer.number(3, 1) != 0 }, bos, eos })
+    Ok(SentencePieceModel {
+        pieces,
+        settings: Settings { prefix_space: normalizer.number(3, 1) != 0 },
+        bos,
+        eos,
+    })
 }
 
 /// Numbers of the fields as in `sentencepiece_model.proto`; a field that is not there has its default.
@@ -71,7 +78,8 @@ fn read_piece(bytes: &[u8], at: usize) -> Result<Piece> {
     for field in Fields(bytes) {
         match field? {
             (1, Wire::Bytes(text)) => {
-                piece.text = str::from_utf8(text).map_err(|_| wrong("its text is not UTF-8"))?.to_owned();
+                let text = str::from_utf8(text).map_err(|_| wrong("its text is not UTF-8"))?;
+                text.clone_into(&mut piece.text);
             }
             (2, Wire::Fixed32(score)) => piece.score = f32::from_bits(score),
             (3, Wire::Number(kind)) => {
@@ -229,7 +237,10 @@ mod tests {
             (&[], &[5 << 3, 0], "escape_whitespaces"),
         ] {
             let found = read(&model(trainer, normalizer)).unwrap_err();
-            assert!(matches!(&found, Refusal::Unsupported(what) if what.contains(named)), "{named}: {found:?}");
+            assert!(
+                matches!(&found, Refusal::Unsupported(what) if what.contains(named)),
+                "{named}: {found:?}"
+            );
         }
     }
 

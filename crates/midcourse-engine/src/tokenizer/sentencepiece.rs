@@ -94,10 +94,10 @@ pub(super) fn build(pieces: &[Piece], settings: Settings) -> Result<tokenizers::
             DecoderWrapper::ByteFallback(ByteFallback::new()),
             DecoderWrapper::Fuse(Fuse::new()),
         ])));
-        let added = pieces.iter().filter(|piece| !matches!(piece.kind, Kind::Normal | Kind::Byte | Kind::Unused));
+        let added =
+            pieces.iter().filter(|piece| !matches!(piece.kind, Kind::Normal | Kind::Byte | Kind::Unused));
         let special = |piece: &Piece| piece.kind != Kind::UserDefined;
-        tokenizer
-            .add_tokens(added.map(|p| AddedToken::from(spelling(p), special(p)).normalized(false)))?;
+        tokenizer.add_tokens(added.map(|p| AddedToken::from(spelling(p), special(p)).normalized(false)))?;
         Ok(tokenizer)
     })
 }

@@ -20,9 +20,11 @@ use tokenizers::{
 /// Steps back that a search may take before it counts as long. Patterns of the field take one for every
 /// character of a run of white space, and none otherwise.
 const STEPS: usize = 2_000;
-/// Steps back that a long search may take, and how many of them a text may cost: together about a second.
-const LONG_STEPS: usize = 200_000;
+/// Steps back that a long search may take, as the library allows, and how many of them a text may cost:
+/// together under a second.
+const LONG_STEPS: usize = 1_000_000;
 const LONG_SEARCHES: usize = 64;
+const TOO_LONG: &str = "the search for a pattern of the tokenizer takes too long";
 /// Bytes that a text may grow by, for each of its own and besides. `▁` for a space is three for one, and the
 /// longest that Unicode knows is 18 characters for one.
 const GROWTH: usize = 64;
@@ -63,7 +65,7 @@ impl Budget {
 
     fn take_search(&self) -> Result<()> {
         let left = self.long_searches.get().checked_sub(1);
-        self.long_searches.set(left.ok_or("the search for a pattern of the tokenizer takes too long")?);
+        self.long_searches.set(left.ok_or(TOO_LONG)?);
         Ok(())
     }
 
@@ -204,7 +206,7 @@ impl Bounded {
         }
         let found = self.short.find_from_pos(text, at).or_else(|_| {
             budget.take_search()?;
-            Ok::<_, tokenizers::Error>(self.long.find_from_pos(text, at)?)
+            self.long.find_from_pos(text, at).map_err(|_| tokenizers::Error::from(TOO_LONG))
         })?;
         Ok(found.map(|found| found.range()))
     }
@@ -216,5 +218,112 @@ struct Places(Vec<(Offsets, bool)>);
 impl Pattern for Places {
     fn find_matches(&self, _: &str) -> Result<Vec<(Offsets, bool)>> {
         Ok(self.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+    use tokenizers::pre_tokenizers::split::Split;
+
+    use super::*;
+
+    /// The words of `text`, split by `pattern` and nothing else.
+    fn split(pattern: &str, text: &str) -> Result<Vec<String>> {
+        let pattern = SplitPattern::Regex(pattern.to_owned());
+        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?;
+        let steps = Steps::new(None, Some(&split.into()))?;
+        let mut pieces = PreTokenizedString::from(text);
+        steps.pre_tokenize(&mut pieces, &Budget::of(text))?;
+        Ok(words(&pieces))
+    }
+
+    fn words(pieces: &PreTokenizedString) -> Vec<String> {
+        use tokenizers::{OffsetReferential, OffsetType};
+        let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        splits.into_iter().map(|(text, ..)| text.to_owned()).collect()
+    }
+
+    fn normalized(step: &Value, text: &str) -> Result<String> {
+        let normalizer: NormalizerWrapper = serde_json::from_value(step.clone())?;
+        let mut normalized = NormalizedString::from(text);
+        Steps::new(Some(&normalizer), None)?.normalize(&mut normalized, &Budget::of(text))?;
+        Ok(normalized.get().to_owned())
+    }
+
+    #[test]
+    fn searches_that_do_not_end_are_refused_in_time() {
+        let one_without_end = [&"a".repeat(60), "!"].concat();
+        let many_long_ones = [&"a".repeat(15), "!"].concat().repeat(1000);
+        for pattern in [
+            r"(a+)+$(?!b)|a",
+            r"(a*)*\1b|a",
+            r"(?=(?:a|aa)+(?!a)b)a|.",
+            r"(?:(a|aa)\1?)+(?=b)|.",
+            r"(?:a(?=a)|a)+(?=b)|a",
+            r"(?:(?=a)a+)+(?=b)|a|!",
+        ] {
+            for text in [&one_without_end, &many_long_ones] {
+                let start = Instant::now();
+                let problem = split(pattern, text).unwrap_err().to_string();
+                assert_eq!(problem, TOO_LONG, "{pattern}");
+                assert!(start.elapsed() < Duration::from_secs(4), "{pattern}: {:?}", start.elapsed());
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_of_the_field_take_long_runs() {
+        let pattern =
+            r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+        for run in [" ", "\n", "a", "1", "!", " \n", "\t a"] {
+            let text = [&run.repeat(100_000), "b"].concat();
+            assert_eq!(split(pattern, &text).unwrap().concat(), text, "{run:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_does_not_grow_without_end() {
+        let long = "x".repeat(1 << 20);
+        let replace = |pattern: Value, content: &str| serde_json::json!({"type": "Replace", "pattern": pattern, "content": content});
+        let twice = || replace(serde_json::json!({"String": "a"}), "aa");
+        let thirty: Vec<_> = (0..30).map(|_| twice()).collect();
+        for step in [
+            replace(serde_json::json!({"String": "a"}), &long),
+            replace(serde_json::json!({"Regex": ""}), &long),
+            serde_json::json!({"type": "Prepend", "prepend": long}),
+            serde_json::json!({"type": "Sequence", "normalizers": thirty}),
+        ] {
+            let problem = normalized(&step, &"a".repeat(1000)).unwrap_err().to_string();
+            assert_eq!(problem, "the tokenizer's normalizer makes the text too long");
+        }
+        assert_eq!(normalized(&twice(), "banana").unwrap(), "baanaanaa");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+
+        #[test]
+        fn splits_and_replacements_are_those_of_the_library(
+            pattern in proptest::sample::select(&[r"a*", r"\s+(?!\S)|\s+", r"b|(?=a)", "", r"(?i:'s)|.", "a"][..]),
+            text in "[ab 's\n\u{e9}]{0,12}",
+            invert in any::<bool>(),
+        ) {
+            let library = Split::new(SplitPattern::Regex(pattern.into()), SplitDelimiterBehavior::Isolated, invert);
+            let library = PreTokenizerWrapper::from(library.unwrap());
+            let mut expected = PreTokenizedString::from(text.as_str());
+            library.pre_tokenize(&mut expected).unwrap();
+            let mut found = PreTokenizedString::from(text.as_str());
+            Steps::new(None, Some(&library)).unwrap().pre_tokenize(&mut found, &Budget::of(&text)).unwrap();
+            prop_assert_eq!(found, expected);
+
+            let step = serde_json::json!({"type": "Replace", "pattern": {"Regex": pattern}, "content": "\u{2581}x"});
+            let library: NormalizerWrapper = serde_json::from_value(step.clone()).unwrap();
+            let mut expected = NormalizedString::from(text.as_str());
+            library.normalize(&mut expected).unwrap();
+            prop_assert_eq!(normalized(&step, &text).unwrap(), expected.get());
+        }
     }
 }
