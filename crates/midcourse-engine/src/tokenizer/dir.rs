@@ -5,10 +5,12 @@ use std::path::Path;
 
 use midcourse_core::engine::TokenId;
 use midcourse_core::template::{SpecialTokens, TokenizeError};
+use serde::Deserialize;
 use serde_json::Value;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, Encoding, PostProcessor, Token, Tokenizer};
 
 use super::proto::{self, Refusal};
+use super::steps::check_growth;
 use super::{ModelTokenizer, library, sentencepiece};
 use crate::weights::safetensors::read_json;
 use crate::{Error, Result};
@@ -27,6 +29,23 @@ struct Found {
     first: Option<TokenId>,
     bos: Option<TokenId>,
     eos: Option<TokenId>,
+}
+
+/// What a `tokenizer.json` does to texts, read before the library reads it.
+#[derive(Deserialize)]
+struct Steps {
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    decoder: Value,
+}
+
+impl Steps {
+    fn check(&self) -> std::result::Result<(), (String, String)> {
+        let fields = [("normalizer", &self.normalizer), ("decoder", &self.decoder)];
+        let check = |(name, step)| check_growth(step).map_err(|problem| (String::from(name), problem));
+        fields.into_iter().try_for_each(check)
+    }
 }
 
 pub(super) fn read(dir: &Path, config: &Value) -> Result<ModelTokenizer> {
@@ -82,6 +101,8 @@ fn read_tokenizer_json(path: &Path) -> Result<Found> {
     if n_values > MAX_VALUES {
         return Err(broken(path, &format!("it has about {n_values} values, more than {MAX_VALUES}")));
     }
+    let steps: Steps = serde_json::from_slice(&bytes).map_err(|e| broken(path, &e.to_string()))?;
+    steps.check().map_err(|(field, problem)| Error::Config { path: path.to_owned(), field, problem })?;
     let inner = library(|| Tokenizer::from_bytes(&bytes)).map_err(|e| broken(path, &e.0))?;
     let first = first_of_processor(&inner).map_err(|e| broken(path, &e.0))?;
     Ok(Found { inner, first, bos: first, eos: None })
@@ -190,10 +211,12 @@ fn special_tokens(found: &Found, dir: &Path, settings: &Value, config: &Value) -
 
 /// The token that the post-processor puts before a text, and not behind it.
 fn first_of_processor(inner: &Tokenizer) -> std::result::Result<Option<TokenId>, TokenizeError> {
+    const TEXT: TokenId = TokenId::MAX;
+    let Some(processor) = inner.get_post_processor() else { return Ok(None) };
     library(|| {
-        let (processed, plain) = (inner.encode("a", true)?, inner.encode("a", false)?);
-        let first = processed.get_ids().first().copied();
-        Ok(first.filter(|first| processed.len() > plain.len() && plain.get_ids().first() != Some(first)))
+        let text = Encoding::from_tokens(vec![Token::new(TEXT, "a".into(), (0, 1))], 0);
+        let processed = processor.process(text, None, true)?;
+        Ok(processed.get_ids().first().copied().filter(|first| *first != TEXT))
     })
 }
 

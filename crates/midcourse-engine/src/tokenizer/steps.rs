@@ -76,6 +76,33 @@ impl Budget {
     }
 }
 
+/// Refuses normalizers and decoders of a `tokenizer.json` that make a text far longer. The library runs them on added tokens
+/// while it reads the file, before there is a budget.
+pub(super) fn check_growth(normalizer: &Value) -> std::result::Result<(), String> {
+    if growth(normalizer) > GROWTH {
+        return Err(format!("it makes a text more than {GROWTH} times as long"));
+    }
+    Ok(())
+}
+
+/// Bytes that one byte can become.
+fn growth(step: &Value) -> usize {
+    let n_bytes = |field: &str| step[field].as_str().map_or(0, str::len);
+    match step["type"].as_str() {
+        Some("Sequence") => {
+            let all = step["normalizers"].as_array().or(step["decoders"].as_array());
+            let all = all.map_or(&[][..], Vec::as_slice);
+            all.iter().map(growth).fold(1, usize::saturating_mul)
+        }
+        Some("Replace") => match step["pattern"]["String"].as_str() {
+            Some(pattern) => n_bytes("content").div_ceil(pattern.len().max(1)).max(1),
+            None => 1 + n_bytes("content"),
+        },
+        Some("Prepend") => 1 + n_bytes("prepend"),
+        _ => 1,
+    }
+}
+
 impl Steps {
     pub(super) fn new(
         normalizer: Option<&NormalizerWrapper>,
@@ -300,6 +327,19 @@ mod tests {
             assert_eq!(problem, "the tokenizer's normalizer makes the text too long");
         }
         assert_eq!(normalized(&twice(), "banana").unwrap(), "baanaanaa");
+    }
+
+    #[test]
+    fn growth_is_that_of_all_steps_together() {
+        let replace = |from: &str, to: &str| serde_json::json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+        let sequence = |steps: Vec<Value>| serde_json::json!({"type": "Sequence", "normalizers": steps});
+        let prepend = serde_json::json!({"type": "Prepend", "prepend": "\u{2581}"});
+        assert_eq!(growth(&sequence(vec![prepend, replace(" ", "\u{2581}")])), 12);
+        assert_eq!(growth(&replace("``", "\"")), 1);
+        assert_eq!(growth(&Value::Null), 1);
+        assert!(check_growth(&sequence(vec![replace("a", "aa"); 6])).is_ok());
+        assert!(check_growth(&sequence(vec![replace("a", "aa"); 7])).is_err());
+        assert!(check_growth(&sequence(vec![replace("a", "aa"); 70])).is_err());
     }
 
     proptest! {

@@ -90,8 +90,11 @@ fn add_hostile(cases: &mut Cases) {
         json!({"type": "Prepend", "prepend": "e".repeat(1 << 20)}),
         json!({"type": "Sequence", "normalizers": many}),
     ] {
-        let named = "tokenizer: the tokenizer's normalizer makes the text too long";
-        add("a text that grows", "/normalizer", step, &[named]);
+        let named = |field: &str| in_file(&format!("{field}: it makes a text more than 64 times as long"));
+        add("a text that grows", "/normalizer", step.clone(), &[&named("normalizer")]);
+        if step["type"] == "Replace" {
+            add("a continuation that grows", "/decoder", step, &[&named("decoder")]);
+        }
     }
     let token = |at: usize| {
         json!({"id": at, "content": format!("<|{at:100}|>"), "special": true, "single_word": false,
@@ -158,11 +161,13 @@ fn add_files(cases: &mut Cases) {
     let mut add = |what: &str, files: &[(&str, &[u8])], code, named: &[&str]| {
         ModelDir::tiny().write(&cases.dir());
         std::fs::remove_file(cases.dir().join("tokenizer.json")).unwrap();
-        files.iter().for_each(|(name, bytes)| cases.write(name, bytes));
+        for (name, bytes) in files {
+            cases.write(name, bytes);
+        }
         cases.add(what, &PROBE, code, named);
     };
     let json = ModelDir::tiny().tokenizer.to_string().into_bytes();
-    let nested = [br#"{"version": "1.0", "model": "#.to_vec(), b"[".repeat(100_000)].concat();
+    let nested = [br#"{"version": "1.0", "normalizer": "#.to_vec(), b"[".repeat(100_000)].concat();
     let long = [br#"{"version": ""#.to_vec(), vec![b'x'; 49 << 20]].concat();
     let values = [br#"{"version": "1.0", "model": [1"#.to_vec(), b",1".repeat(2_200_001)].concat();
     for (what, bytes, named) in [
@@ -175,7 +180,7 @@ fn add_files(cases: &mut Cases) {
         add(what, &[("tokenizer.json", bytes)], INPUT, &named);
     }
     let neither = "@: expected a tokenizer.json or a tokenizer.model, found";
-    for other in ["neither", "tekken.json", "qwen.tiktoken", "tiktoken.model", "vocab.json"] {
+    for other in ["tekken.json", "qwen.tiktoken", "tiktoken.model", "vocab.json"] {
         let named = [&format!("{neither} {other}"), "save_pretrained"];
         add(&format!("{other} for a tokenizer"), &[(other, b"{}")], INPUT, &named.map(|text| text as &str));
     }
