@@ -307,7 +307,8 @@ def tokenizer_json(out, proto):
     rstripped = AddedToken("<|end|>", special=True, normalized=False, rstrip=True)
     word = AddedToken("kettle", special=False, normalized=True, single_word=True)
     tokenizer.add_special_tokens(control)
-    tokenizer.add_tokens([rstripped, word])
+    lstripped = AddedToken("<|call|>", special=True, normalized=False, lstrip=True)
+    tokenizer.add_tokens([rstripped, lstripped, word])
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A", "<s> $A <s> $B", [("<s>", 1)])
     decode = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
     space = normalizers.Replace(" ", "\u2581")
@@ -320,12 +321,16 @@ def tokenizer_json(out, proto):
         tokenizer.decoder = decoders.Sequence([*decode, decoders.Strip(" ", 1, 0)])
         directory(out / name)
         tokenizer.save(str(out / name / "tokenizer.json"), pretty=False)
-        write_json(out / name / "tokenizer_config.json", {"bos_token": "<s>", "eos_token": "</s>"})
+        # A token that only tokenizer_config.json names.
+        extra = {"content": "<|extra|>", "special": True, "normalized": False}
+        extra |= dict.fromkeys(["lstrip", "rstrip", "single_word"], False)
+        added = {"added_tokens_decoder": {str(tokenizer.get_vocab_size()): extra}}
+        write_json(out / name / "tokenizer_config.json", {"bos_token": "<s>", "eos_token": "</s>"} | added)
         yield by_transformers(out, name)
 
 
 def by_transformers(out, name):
-    fast = PreTrainedTokenizerFast(tokenizer_file=str(out / name / "tokenizer.json"))
+    fast = PreTrainedTokenizerFast.from_pretrained(out / name)
     return {
         "path": f"tiny-tokenizers/{name}",
         "reference": "transformers",
@@ -339,6 +344,8 @@ MARKED = [
     "<s>[INST] hi [/INST] yes</s><s>[INST] ok",
     "a<|end|>  \n b<|end|>c <|end|>",
     "kettle kettles, the kettle<s>kettle",
+    "  a \n <|call|>  b<|end|> <|call|> c",
+    "a<|extra|> b <|extra|>",
     "</s> </s>  <s>",
 ]
 

@@ -119,7 +119,7 @@ fn control_tokens_of_the_template_are_found_as_the_reference_finds_them() {
             n += 1;
         }
     }
-    assert_eq!(n, 16);
+    assert_eq!(n, 24);
 }
 
 #[test]
@@ -175,6 +175,10 @@ fn white_space_of_a_row_is_no_part_of_a_control_token() {
     assert_eq!(found.offsets[1], 1..10, "the line break and a space are the template's");
     let whole = tokenizer.encode(text, &[]).unwrap();
     assert_eq!(whole.offsets[1], 1..11, "nobody's row");
+    let text = "a  <|call|>b";
+    let row = 0..2;
+    let found = tokenizer.encode(text, &[row]).unwrap();
+    assert_eq!(found.offsets[found.offsets.len() - 2], 2..11, "the first space is the row's");
 }
 
 #[test]
