@@ -26,6 +26,7 @@ import conversations
 import families
 import naive_bpe
 import tiny_models
+import tiny_tokenizers
 
 SMOLLM2 = "midcourse/models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MADE_WITH = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, float32, natural log"
@@ -41,6 +42,7 @@ def main():
     args = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
     tiny_models.write_all(args.out)
+    tiny_tokenizers.write_all(args.out)
     (args.out / "golden").mkdir(exist_ok=True)
     write(args.out / "golden" / "tiny.json", tiny_golden(args.out))
     write(args.out / "golden" / "smollm2.json", smollm2_golden(args.smollm2))

@@ -5,6 +5,8 @@ is GPT-2's algorithm (Sennrich et al. 2016 on bytes): split, spell bytes as lett
 first. `DIGITS` and `GPT_2` are the two splits that llama.cpp gives the pre-tokenizer `smollm`.
 """
 
+import unicodedata
+
 import regex
 
 DIGITS = r"\p{N}"
@@ -18,8 +20,11 @@ def byte_letters():
     return {b: chr(b) for b in printable} | {b: chr(256 + n) for n, b in enumerate(hidden)}
 
 
-def encode(text, model, splits, control):
-    """Ids of `text`, by the `vocab` and `merges` of `model`; strings of `control` are tokens as they stand."""
+def encode(text, model, splits, control, whole_words=False):
+    """Ids of `text`, by the `vocab` and `merges` of `model`; strings of `control` are tokens as they stand.
+
+    `whole_words` takes a word of the vocabulary without merging, as tiktoken does.
+    """
     vocab, ranks = model["vocab"], {tuple(pair): rank for rank, pair in enumerate(model["merges"])}
     letters = byte_letters()
     ids = []
@@ -31,8 +36,15 @@ def encode(text, model, splits, control):
         for pattern in splits:
             pieces = [small for piece in pieces for small in isolate(pattern, piece)]
         for piece in pieces:
-            ids += [vocab[token] for token in merge([letters[byte] for byte in piece.encode()], ranks)]
+            spelled = [letters[byte] for byte in piece.encode()]
+            is_whole = whole_words and "".join(spelled) in vocab
+            ids += [vocab[token] for token in (["".join(spelled)] if is_whole else merge(spelled, ranks))]
     return ids
+
+
+def composed(text):
+    """`text` in Unicode's composed form."""
+    return unicodedata.normalize("NFC", text)
 
 
 def isolate(pattern, text):

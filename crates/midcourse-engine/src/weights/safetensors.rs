@@ -75,7 +75,13 @@ impl SafetensorsDir {
 
     /// The files that make the model.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let small = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+        let small = [
+            "config.json",
+            "generation_config.json",
+            "tokenizer.json",
+            "tokenizer.model",
+            "tokenizer_config.json",
+        ];
         let there =
             small.into_iter().chain(self.files.iter().map(String::as_str)).map(|name| self.path.join(name));
         there.filter(|path| path.exists()).collect()

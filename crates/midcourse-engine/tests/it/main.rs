@@ -7,3 +7,4 @@ mod families;
 mod fixtures;
 mod goldens;
 mod special_text;
+mod tokenizers;

@@ -131,8 +131,9 @@ fn unknown(cases: &mut Cases) {
         ("general.architecture", "\u{1b}[31mllama"),
         ("llama.rope.scaling.type", "longrope"),
         ("llama.rope.scaling.type", "proportional"),
-        ("tokenizer.ggml.model", "llama"),
+        ("tokenizer.ggml.model", "t5"),
         ("tokenizer.ggml.model", "bert"),
+        ("tokenizer.ggml.pre", "default"),
         ("tokenizer.ggml.pre", "deepseek-llm"),
         ("tokenizer.ggml.pre", ""),
     ] {
@@ -160,10 +161,23 @@ fn wrong_lists(cases: &mut Cases) {
         ("numbers as tokens", "tokenizer.ggml.tokens", Value::Ints(vec![1, 2]), "entry 0 is "),
         ("texts as types", "tokenizer.ggml.token_type", texts(&["control"]), "entry 0 is "),
         ("types for some tokens", "tokenizer.ggml.token_type", Value::Ints(vec![1; 5]), "found 5"),
+        (
+            "a type that is none",
+            "tokenizer.ggml.token_type",
+            Value::Ints(vec![7; n]),
+            "entry 0: expected a type",
+        ),
         ("no tokens", "tokenizer.ggml.tokens", texts(&[]), "found 0"),
         ("more tokens than rows", "tokenizer.ggml.tokens", many(n + 1), "tokenizer.ggml.tokens"),
         ("fewer tokens than rows", "tokenizer.ggml.tokens", many(n - 1), "tokenizer.ggml.tokens"),
     ] {
         add(cases, what, &Gguf::tiny().with(key, value), &[key, named]);
     }
+    let without_scores = Gguf::tiny().with("tokenizer.ggml.model", Value::text("llama"));
+    add(
+        cases,
+        "pieces without scores",
+        &without_scores,
+        &["tokenizer.ggml.scores: expected a list of numbers"],
+    );
 }

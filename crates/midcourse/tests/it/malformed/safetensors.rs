@@ -31,7 +31,7 @@ fn missing_files(cases: &mut Cases) {
     cases.add("an empty directory", &PROBE, INPUT, &["@/config.json: No such file"]);
     for (name, named) in [
         ("config.json", "@/config.json: No such file"),
-        ("tokenizer.json", "@/tokenizer.json: No such file"),
+        ("tokenizer.json", "@: expected a tokenizer.json or a tokenizer.model, found neither"),
         ("model.safetensors", "@: expected model.safetensors or model.safetensors.index.json"),
     ] {
         ModelDir::tiny().write(&cases.dir());

@@ -1,9 +1,9 @@
-//! `tokenizer.json` beside safetensors.
+//! `tokenizer.json` and `tokenizer.model` beside safetensors.
 
 use serde_json::{Value, json};
 
 use super::safetensors::PROBE;
-use super::{Cases, INPUT};
+use super::{Cases, INPUT, UNSUPPORTED};
 use crate::tiny_safetensors::ModelDir;
 
 pub(super) fn cases() -> Cases {
@@ -57,7 +57,140 @@ pub(super) fn cases() -> Cases {
         "pair": [], "special_tokens": {}});
     let processor = |all: &mut Value| all["post_processor"] = processor.clone();
     add("an unknown token in a template", &processor, &["expected a tokenizer of the tokenizers library: "]);
+    add_hostile(&mut cases);
+    add_patterns(&mut cases);
+    add_configured(&mut cases);
+    add_files(&mut cases);
     cases
+}
+
+/// Tokenizers that ask for time or memory without end.
+fn add_hostile(cases: &mut Cases) {
+    let mut add = |what: &str, path: &str, value: Value, named: &[&str]| {
+        let mut model = ModelDir::tiny();
+        *model.tokenizer.pointer_mut(path).unwrap() = value;
+        model.write(&cases.dir());
+        cases.add(what, &PROBE, INPUT, named);
+    };
+    let in_file = |problem: &str| format!("@/tokenizer.json: {problem}");
+    let n = crate::tiny_model::vocabulary().len();
+    let largest = in_file(&format!("vocab: expected ids below {n}, found 4294967295 for \"a\""));
+    add("the largest id", "/model/vocab/a", json!(u32::MAX), &[&largest]);
+    let twice = in_file("vocab: expected one text for an id, found \"a\" and \"b\" for ");
+    add("two texts of one id", "/model/vocab/b", json!(crate::tiny_model::id("a")), &[&twice]);
+    let merge = in_file("expected a tokenizer of the tokenizers library: ");
+    add("a merge whose result is no token", "/model/merges/0", json!("h l"), &[&merge]);
+    add("a merge into a control token", "/model/merges/0", json!("<| bos|>"), &[&merge]);
+    let table = json!({"type": "Precompiled", "precompiled_charsmap": "AAAAAAAA"});
+    add("a table of nonsense", "/normalizer", table, &["tokenizer"]);
+    let replace = |content: &str| json!({"type": "Replace", "pattern": {"String": "e"}, "content": content});
+    let many: Vec<_> = (0..40).map(|_| replace("ee")).collect();
+    for step in [
+        replace(&"e".repeat(1 << 20)),
+        json!({"type": "Prepend", "prepend": "e".repeat(1 << 20)}),
+        json!({"type": "Sequence", "normalizers": many}),
+    ] {
+        let named = |field: &str| in_file(&format!("{field}: it makes a text more than 64 times as long"));
+        add("a text that grows", "/normalizer", step.clone(), &[&named("normalizer")]);
+        if step["type"] == "Replace" {
+            add("a continuation that grows", "/decoder", step, &[&named("decoder")]);
+        }
+    }
+    let token = |at: usize| {
+        json!({"id": at, "content": format!("<|{at:100}|>"), "special": true, "single_word": false,
+            "lstrip": false, "rstrip": false, "normalized": false})
+    };
+    let tokens: Vec<_> = (0..11_000).map(token).collect();
+    add("very many added tokens", "/added_tokens", json!(tokens), &[&in_file("vocab: expected ids below")]);
+}
+
+/// Patterns whose search never ends, in a response that shows it.
+fn add_patterns(cases: &mut Cases) {
+    let response = "a".repeat(60);
+    let args = ["probe", "--model", "@", "--prompt", "Hello", "--response", &response, "--k", "2"];
+    for pattern in [r"(?:a(?=a)|a)+(?=b)|.", r"(a*)*\1b|."] {
+        let replace = json!({"type": "Replace", "pattern": {"Regex": pattern}, "content": "e"});
+        for (path, step) in [("/pre_tokenizer", split(pattern)), ("/normalizer", replace)] {
+            let mut model = ModelDir::tiny();
+            *model.tokenizer.pointer_mut(path).unwrap() = step;
+            model.write(&cases.dir());
+            let named = "tokenizer: the search for a pattern of the tokenizer takes too long";
+            cases.add("a search without end", &args, INPUT, &[named]);
+        }
+    }
+}
+
+/// What `tokenizer_config.json` says of added tokens.
+fn add_configured(cases: &mut Cases) {
+    let n = crate::tiny_model::vocabulary().len();
+    for (what, id, token, named) in [
+        (
+            "a name that is no id",
+            "first",
+            json!({"content": "x"}),
+            "added_tokens_decoder.first: expected a token id",
+        ),
+        (
+            "an added token of no text",
+            "0",
+            json!({"special": true}),
+            "added_tokens_decoder.0: expected a field content",
+        ),
+        (
+            "another id than the tokenizer's",
+            "7",
+            json!({"content": "<|bos|>"}),
+            "added_tokens_decoder.7: tokenizer.json has the id",
+        ),
+        (
+            "a new token of an old id",
+            "7",
+            json!({"content": "<|new|>"}),
+            &format!("tokenizer.json has the id {n} for \"<|new|>\""),
+        ),
+    ] {
+        let mut model = ModelDir::tiny();
+        model.tokenizer_config["added_tokens_decoder"] = json!({id: token});
+        model.write(&cases.dir());
+        cases.add(what, &PROBE, INPUT, &["@/tokenizer_config.json: ", named]);
+    }
+}
+
+/// Files as a whole.
+fn add_files(cases: &mut Cases) {
+    let mut add = |what: &str, files: &[(&str, &[u8])], code, named: &[&str]| {
+        ModelDir::tiny().write(&cases.dir());
+        std::fs::remove_file(cases.dir().join("tokenizer.json")).unwrap();
+        for (name, bytes) in files {
+            cases.write(name, bytes);
+        }
+        cases.add(what, &PROBE, code, named);
+    };
+    let json = ModelDir::tiny().tokenizer.to_string().into_bytes();
+    let nested = [br#"{"version": "1.0", "normalizer": "#.to_vec(), b"[".repeat(100_000)].concat();
+    let long = [br#"{"version": ""#.to_vec(), vec![b'x'; 49 << 20]].concat();
+    let values = [br#"{"version": "1.0", "model": [1"#.to_vec(), b",1".repeat(2_200_001)].concat();
+    for (what, bytes, named) in [
+        ("half a tokenizer", &json[..json.len() / 2], "EOF while parsing"),
+        ("nesting without end", &nested, "recursion limit exceeded"),
+        ("a file of 49 MB", &long, "bytes, more than 50331648"),
+        ("millions of values", &values, "values, more than 2200000"),
+    ] {
+        let named = ["@/tokenizer.json: expected a tokenizer of the tokenizers library: ", named];
+        add(what, &[("tokenizer.json", bytes)], INPUT, &named);
+    }
+    let neither = "@: expected a tokenizer.json or a tokenizer.model, found";
+    for other in ["tekken.json", "qwen.tiktoken", "tiktoken.model", "vocab.json"] {
+        let named = [&format!("{neither} {other}"), "save_pretrained"];
+        add(&format!("{other} for a tokenizer"), &[(other, b"{}")], INPUT, &named.map(|text| text as &str));
+    }
+    let model = ("tokenizer.model", b"IQ== 0\nIg== 1\nIw== 2\n".as_slice());
+    let named = ["@/tokenizer.model: expected a model of SentencePiece: ", "tiktoken needs a tokenizer.json"];
+    add("a tokenizer.model for tiktoken", &[model], INPUT, &named);
+    add("an empty tokenizer.model", &[("tokenizer.model", b"")], INPUT, &[named[0]]);
+    let unigram = [&[10, 3, 10, 1, b'a'][..], &[18, 2, 24, 1]].concat();
+    let named = ["@/tokenizer.model: a Unigram model is not supported", "save_pretrained"];
+    add("a Unigram tokenizer.model", &[("tokenizer.model", &unigram)], UNSUPPORTED, &named);
 }
 
 fn split(pattern: &str) -> Value {
