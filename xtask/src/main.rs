@@ -13,7 +13,8 @@ cargo xtask demo                            build midcourse, fetch a small model
 cargo xtask test                            format, lints, every test (fetches the small model once)
 cargo xtask ci                              the same, as the continuous integration runs it
 cargo xtask golden                          make the reference files in testdata/ again with transformers
-cargo xtask perf eval [--peers] [--json]    how fast an evaluation runs, against its peers";
+cargo xtask perf eval [--peers] [--json]    how fast an evaluation runs, against its peers
+cargo xtask perf dtype                      what each form of the weights costs, on a larger model";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -77,14 +78,14 @@ fn test() -> Result<(), String> {
 fn golden() -> Result<(), String> {
     let data = root().join("testdata");
     let mut script = Command::new(python::references()?);
-    script.arg(data.join("golden.py")).arg("--smollm2").arg(model_path()?).arg("--out").arg(&data);
+    script.arg(data.join("golden.py")).arg("--smollm2").arg(model_path("smollm2")?).arg("--out").arg(&data);
     run(script.env("HF_HUB_OFFLINE", "1").env("TQDM_DISABLE", "1"))
 }
 
-/// Fetches the small model and returns where it is.
-pub(crate) fn model_path() -> Result<PathBuf, String> {
+/// Fetches a model of the catalogue and returns where it is.
+pub(crate) fn model_path(name: &str) -> Result<PathBuf, String> {
     cargo(&["build", "--release", "--package", "midcourse"])?;
-    let output = Command::new(binary()).args(["models", "pull", "smollm2"]).output();
+    let output = Command::new(binary()).args(["models", "pull", name]).output();
     let output = output.map_err(|error| format!("midcourse: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());

@@ -1,9 +1,11 @@
 //! `cargo xtask perf eval`: how fast an evaluation runs, and how fast the released scripts' flow does the same.
+//! `cargo xtask perf dtype`: what each form of the weights costs.
 //!
 //! The engine's own program measures itself against candle's product; the peer is a script in `perf/peers`. With
 //! a peer the two take turns (ours, peer, ours, peer, ours), because a machine's speed drifts: only what was
 //! timed in one run is compared.
 
+mod dtype;
 mod figures;
 
 use std::path::Path;
@@ -11,12 +13,15 @@ use std::process::{Command, Stdio};
 
 use figures::{Figures, OurRun, PeerRun};
 
-const USAGE: &str = "usage: cargo xtask perf eval [--peers] [--json]";
+const USAGE: &str = "usage: cargo xtask perf eval [--peers] [--json]\n       cargo xtask perf dtype";
 /// The rounds of the peer's work that are timed; see `perf/peers/released.py`.
 const PEER_ROUNDS: [&str; 2] = ["0", "4"];
 
 /// Runs `perf` with what follows it on the command line.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    if matches!(arguments, [what] if what == "dtype") {
+        return print(&dtype::measure()?);
+    }
     let (peers, output) = parse(arguments)?;
     let figures = measure(peers)?;
     let text = match output {
@@ -41,7 +46,7 @@ enum Output {
 fn parse(arguments: &[String]) -> Result<(Peers, Output), String> {
     let Some((what, flags)) = arguments.split_first() else { return Err(USAGE.to_owned()) };
     if what != "eval" {
-        return Err(format!("perf {what}: expected eval\n{USAGE}"));
+        return Err(format!("perf {what}: expected eval or dtype\n{USAGE}"));
     }
     let mut options = (Peers::Without, Output::Table);
     for flag in flags {
@@ -55,7 +60,7 @@ fn parse(arguments: &[String]) -> Result<(Peers, Output), String> {
 }
 
 fn measure(peers: Peers) -> Result<Figures, String> {
-    let model = crate::model_path()?;
+    let model = crate::model_path("smollm2")?;
     crate::cargo(&["build", "--release", "--package", "midcourse-engine", "--example", "perf_eval"])?;
     let mut figures = Figures::default();
     if peers == Peers::Released {
@@ -125,7 +130,7 @@ mod tests {
         assert_eq!(parsed("eval"), Ok((Peers::Without, Output::Table)));
         assert_eq!(parsed("eval --json --peers"), Ok((Peers::Released, Output::Json)));
         for (line, problem) in
-            [("", "usage"), ("train", "expected eval"), ("eval --peer", "expected --peers")]
+            [("", "usage"), ("train", "expected eval or dtype"), ("eval --peer", "expected --peers")]
         {
             let said = parsed(line).unwrap_err();
             assert!(said.contains(problem) && said.contains(USAGE), "{line:?}: {said}");
