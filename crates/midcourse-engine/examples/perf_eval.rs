@@ -14,6 +14,7 @@ use midcourse_core::data;
 use midcourse_core::engine::{BoxError, Continue, Forest, Grown, Growth, Sampling, TokenId, Tree, Usage};
 use midcourse_core::eval::{self, EarlyStop, EvalSettings, Opener, PlannedSample, Set, Unit};
 use midcourse_core::template::Mode;
+use midcourse_engine::chat_template::TemplateChoice;
 use midcourse_engine::local::{BatchLimits, LocalModel};
 use midcourse_engine::model::ModelConfig;
 
@@ -22,7 +23,7 @@ const N_SAMPLES: usize = 8;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, rows] = arguments.as_slice() else { return Err("expected MODEL.gguf DATA.jsonl".into()) };
-    let model = LocalModel::load(Path::new(model), "perf", BatchLimits::default())?;
+    let model = LocalModel::load(Path::new(model), "perf", BatchLimits::default(), &TemplateChoice::Own)?;
     let set = data::parse(rows, &std::fs::read(rows)?)?;
     let settings = settings();
     let plan = set.samples.iter().take(N_SAMPLES).map(|sample| {
@@ -71,6 +72,7 @@ fn settings() -> EvalSettings {
         paths: 20,
         sampling: Sampling { temperature: 0.8, top_p: 0.7, max_new_tokens: 32 },
         early_stop: EarlyStop::Off,
+        framing: midcourse_core::template::Framing::default(),
         seed: 0,
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use midcourse_core::engine::Continue;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
+use midcourse_engine::chat_template::TemplateChoice;
 use midcourse_engine::local::{BatchLimits, LocalModel};
 use midcourse_engine::scripted::Scripted;
 use serde::{Deserialize, Serialize};
@@ -46,9 +47,9 @@ pub(crate) struct FileHash {
 }
 
 /// Loads the model that `name` names.
-pub(crate) fn load(name: &str, limits: BatchLimits) -> Result<Model> {
+pub(crate) fn load(name: &str, limits: BatchLimits, template: &TemplateChoice) -> Result<Model> {
     if let Some(script) = name.strip_prefix("scripted:") {
-        return scripted(name, Path::new(script));
+        return scripted(name, Path::new(script), template);
     }
     if name.starts_with("hf:") || name.starts_with("http://") || name.starts_with("https://") {
         return Err(Failure::Unsupported {
@@ -57,7 +58,7 @@ pub(crate) fn load(name: &str, limits: BatchLimits) -> Result<Model> {
         }
         .into());
     }
-    local(name, &locate(name)?, limits)
+    local(name, &locate(name)?, limits, template)
 }
 
 /// The file or directory of a local model.
@@ -83,8 +84,8 @@ fn locate(name: &str) -> Result<PathBuf> {
     .into())
 }
 
-fn local(name: &str, path: &Path, limits: BatchLimits) -> Result<Model> {
-    let model = LocalModel::load(path, name, limits)?;
+fn local(name: &str, path: &Path, limits: BatchLimits, template: &TemplateChoice) -> Result<Model> {
+    let model = LocalModel::load(path, name, limits, template)?;
     let config = model.engine.config();
     let description = format!(
         "Llama decoder: {} layers, width {}, {} heads ({} for keys), vocabulary {}, f32",
@@ -95,7 +96,14 @@ fn local(name: &str, path: &Path, limits: BatchLimits) -> Result<Model> {
     Ok(Model { engine: Box::new(engine), tokenizer: Box::new(tokenizer), template, identity })
 }
 
-fn scripted(name: &str, path: &Path) -> Result<Model> {
+fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<Model> {
+    if *template != TemplateChoice::Own {
+        return Err(Failure::Usage {
+            problem: "--chat-template: a script has one of its own".into(),
+            hint: "leave the flag out, or name a model".into(),
+        }
+        .into());
+    }
     let engine = Scripted::read(path)?;
     let template = engine.template()?;
     let description = "a script of continuations; no model".into();

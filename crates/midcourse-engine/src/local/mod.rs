@@ -13,6 +13,7 @@ use candle_core::Tensor;
 use midcourse_core::engine::{BoxError, Continue, Forest, Sampling, TokenId, Usage};
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 
+use crate::chat_template::{self, TemplateChoice};
 use crate::model::{Decoder, ModelConfig, Row};
 use crate::tokenizer::ModelTokenizer;
 use crate::tree::TokenTree;
@@ -61,16 +62,14 @@ impl LocalModel {
     ///
     /// # Errors
     /// When a file is missing, damaged, of another architecture, or disagrees with its configuration.
-    pub fn load(path: &Path, name: &str, limits: BatchLimits) -> Result<Self> {
+    pub fn load(path: &Path, name: &str, limits: BatchLimits, choice: &TemplateChoice) -> Result<Self> {
         let files = ModelFiles::open(path)?;
         let config = files.config()?;
         let mut tokenizer = ModelTokenizer::of(&files)?;
-        let source = template_source(path, &files)?;
-        let template = ChatTemplate::new(name, &source, &tokenizer.bos_text(), &tokenizer.eos_text());
-        let template = template.map_err(|e| Error::ModelFile {
-            path: path.to_owned(),
-            problem: e.to_string(),
-            hint: e.hint().to_owned(),
+        let source = chat_template::find(path, &files, choice)?;
+        let template = ChatTemplate::new(name, &source.text, &tokenizer.bos_text(), &tokenizer.eos_text());
+        let template = template.map(|template| template.from_origin(source.origin)).map_err(|e| {
+            Error::ModelFile { path: path.to_owned(), problem: e.to_string(), hint: e.hint().to_owned() }
         })?;
         tokenizer.learn_end_of_turn(&template);
         let paths = files.paths();
@@ -78,23 +77,6 @@ impl LocalModel {
         let ends = tokenizer.special().end_of_turn.clone();
         Ok(Self { engine: LocalEngine { decoder, limits, ends }, tokenizer, template, files: paths })
     }
-}
-
-/// The chat template that comes with the model.
-fn template_source(path: &Path, files: &ModelFiles) -> Result<String> {
-    let found = match files {
-        ModelFiles::Gguf(file) => {
-            let meta = crate::weights::metadata::Metadata { path, values: &file.content.metadata };
-            meta.optional_text("tokenizer.chat_template")?.map(str::to_owned)
-        }
-        ModelFiles::Safetensors(dir) => dir.chat_template()?,
-    };
-    found.ok_or_else(|| Error::Unsupported {
-        path: path.to_owned(),
-        what: "a model without a chat template".into(),
-        hint: "course-correction is measured on chat models; take the model's chat or instruct version"
-            .into(),
-    })
 }
 
 impl LocalEngine {

@@ -1,0 +1,270 @@
+//! Python's and Jinja's ways, and what strangers' templates may not do. Whole templates are held against
+//! transformers and jinja2 by the engine's tests.
+
+use std::time::{Duration, Instant};
+
+use super::{Date, FaultKind, Program, Run, Value};
+
+fn render(source: &str) -> Run<String> {
+    let message =
+        |role: &str, content: &str| Value::dict([("role", role.into()), ("content", content.into())]);
+    let messages = Value::list(vec![message("user", " Hi ")?, message("assistant", "Yes")?])?;
+    let names = vec![("messages", messages), ("tools", Value::None), ("bos_token", "<s>".into())];
+    Program::parse(source)?.render(names, Date::default(), 7)
+}
+
+fn check(source: &str, expected: &str) {
+    assert_eq!(render(source).as_deref(), Ok(expected), "{source}");
+}
+
+#[test]
+fn white_space_goes_as_jinja_takes_it() {
+    check("a\n{% if true %}\nb\n{% endif %}\nc\n", "a\nb\nc");
+    check("  {% if true %}  x{% endif %}", "  x");
+    check("\t{# gone #}\n\nx", "\nx");
+    check("  {%+ if true %}x{% endif +%}\ny", "  x\ny");
+    check("a  {{- ' b ' -}}  c", "a b c");
+    check("a {{ 1 }}\nb", "a 1\nb");
+    check("x\r\ny\rz", "x\ny\nz");
+    check("{% raw %}{{ x }}{% if %}{% endraw %}", "{{ x }}{% if %}");
+    check("a{%- raw -%} {{ }} {%- endraw -%} b", "a{{ }}b");
+    check("{{ {'a': {'b': 1}} }}", "{'a': {'b': 1}}");
+    check("x{% generation %}\n y {% endgeneration %}z", "x y z");
+}
+
+#[test]
+fn values_are_written_as_python_writes_them() {
+    check(
+        "{{ [true, none, 1, 1.0, 'it\\'s', \"q\\\"\", (1,), {'a': -2}] }}",
+        r#"[True, None, 1, 1.0, "it's", 'q"', (1,), {'a': -2}]"#,
+    );
+    check(
+        "{{ 1e16 }} {{ 1e-5 }} {{ 0.1 + 0.2 }} {{ 3.0 }} {{ 1e300 }}",
+        "1e+16 1e-05 0.30000000000000004 3.0 1e+300",
+    );
+    check(
+        "{{ 7 // 2 }} {{ -7 // 2 }} {{ -7 % 3 }} {{ 7 % -3 }} {{ 7 / 2 }} {{ 2 ** 10 }}",
+        "3 -4 2 -2 3.5 1024",
+    );
+    check("{{ 'abc'[::-1] }} {{ [1,2,3][1:] }} {{ 'abc'[-2:] }} {{ [1,2,3][5:] }}", "cba [2, 3] bc []");
+    check("{{ undefined_name }}|{{ messages[9] }}|{{ messages[0].nope }}", "||");
+    check("{{ 'a' 'b' ~ 1 ~ none }}", "ab1None");
+    check("{{ 1 < 2 < 3 }} {{ 'a' in 'cat' }} {{ 2 not in [1] }} {{ not 0 }}", "True True True True");
+    check("{{ 'x' or 'y' }} {{ '' or 'y' }} {{ 1 and 2 }} {{ 'a' if false }}|", "x y 2 |");
+}
+
+#[test]
+fn loops_scopes_and_macros_are_jinjas() {
+    check("{% for m in messages %}{{ loop.index }}{{ loop.last }}{% endfor %}", "1False2True");
+    check("{% set x = 1 %}{% for i in [1] %}{% set x = 2 %}{% endfor %}{{ x }}", "1");
+    check(
+        "{% set n = namespace(x=1) %}{% for i in [1,2] %}{% set n.x = n.x + i %}{% endfor %}{{ n.x }}",
+        "4",
+    );
+    check(
+        "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}{% if i > 3 %}{% break %}{% endif %}{{ i }}{% endfor %}",
+        "023",
+    );
+    check("{% for i in [] %}x{% else %}none{% endfor %}", "none");
+    check("{% for i in range(6) if i is even %}{{ i }}{% endfor %}", "024");
+    check("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}", "a1");
+    check("{% macro f(x, y='d') %}[{{ x }}{{ y }}]{% endmacro %}{{ f(1) }}{{ f(1, y=2) }}", "[1d][12]");
+    check("{% macro f() %}<{{ caller() }}>{% endmacro %}{% call f() %}in{% endcall %}", "<in>");
+    check("{% set x %}a{{ 1 }}{% endset %}{{ x|upper }}", "A1");
+    check("{% set a, b = 1, 2 %}{{ a }}{{ b }}{% with c = 3 %}{{ c }}{% endwith %}{{ c }}", "123");
+    check("{% filter upper %}x{% endfilter %}", "X");
+}
+
+#[test]
+fn filters_tests_and_methods_are_pythons() {
+    check("{{ ' a '|trim }}{{ 'xax'.strip('x') }}{{ 'ab'.startswith(('b', 'a')) }}", "aaTrue");
+    check("{{ messages|selectattr('role', 'equalto', 'user')|map(attribute='content')|join('-') }}", " Hi ");
+    check("{{ messages|rejectattr('role', 'in', ['user'])|list|length }}", "1");
+    check(
+        "{{ 'a,b,,c'.split(',') }} {{ ' a  b '.split() }} {{ 'a-b-c'.rsplit('-', 1) }}",
+        "['a', 'b', '', 'c'] ['a', 'b'] ['a-b', 'c']",
+    );
+    check("{{ 'x</think>y'.split('</think>')[-1].lstrip('\\n') }}", "y");
+    check(
+        "{{ tools is none }} {{ tools is defined }} {{ nope is defined }} {{ 'a' is string }} {{ {} is mapping }}",
+        "True True False True True",
+    );
+    check(
+        "{{ nope|default('d') }} {{ ''|default('d', true) }} {{ {'b': 1, 'a': 2}|dictsort }}",
+        "d d [('a', 2), ('b', 1)]",
+    );
+    check(
+        "{{ [3, 1, 2]|sort }} {{ [1, 1]|unique }} {{ [1, 2]|sum }} {{ 'a\\nb'|indent(2) }}",
+        "[1, 2, 3] [1] 3 a\n  b",
+    );
+    check(
+        "{{ '{} {x}'.format(1, x=2) }} {{ 'hELLO wORLD'|title }} {{ 'aB'|capitalize }}",
+        "1 2 Hello World Ab",
+    );
+    check("{{ '%02d'|length }}{{ strftime_now('%Y-%m-%d') }}", "41970-01-01");
+    check("{{ messages[0].get('nope', 'd') }}{{ messages[0]['role'] }}{{ '\\u00e9' }}", "duser\u{e9}");
+}
+
+#[test]
+fn tojson_is_that_of_transformers() {
+    let value = "{'b': [1, 2.5, none, true], 'a': '<\u{e9}\\n\"'}";
+    check(&format!("{{{{ {value}|tojson }}}}"), "{\"b\": [1, 2.5, null, true], \"a\": \"<\u{e9}\\n\\\"\"}");
+    check(
+        &format!("{{{{ {value}|tojson(ensure_ascii=true, sort_keys=true) }}}}"),
+        r#"{"a": "<\u00e9\n\"", "b": [1, 2.5, null, true]}"#,
+    );
+    check(
+        "{{ {'a': [1, {}], 'b': []}|tojson(indent=2) }}",
+        "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": []\n}",
+    );
+    check("{{ [1, {'a': 2}]|tojson(separators=(',', ':')) }}", "[1,{\"a\":2}]");
+}
+
+#[test]
+fn a_fault_names_its_line_and_kind() {
+    let fault = |source: &str| render(source).unwrap_err();
+    let raised = fault("\n\n{{ raise_exception('only one turn') }}");
+    assert_eq!((raised.kind, raised.line, raised.problem.as_str()), (FaultKind::Raised, 3, "only one turn"));
+    let syntax = fault("a\n{% for %}");
+    assert_eq!((syntax.kind, syntax.line), (FaultKind::Syntax, 2));
+    assert!(fault("{{ messages[0].name.first }}").problem.contains("no `name`"));
+    for wrong in [
+        "{% include 'x' %}",
+        "{{ 'a' + 1 }}",
+        "{{ 1 // 0 }}",
+        "{{ x.y }}",
+        "{{ [1].append(2) }}",
+        "{{ f() }}",
+        "{{ 1|f }}",
+        "{{ 1 is f }}",
+        "{{ 'a'.f() }}",
+        "{{ [1|tojson(1,2,3,4,5)] }}",
+        "{{ 9223372036854775807 + 1 }}",
+        "{{ 'x' < 1 }}",
+    ] {
+        assert_ne!(fault(wrong).kind, FaultKind::Exhausted, "{wrong}");
+    }
+}
+
+/// A namespace whose `x` and `y` double 60 times.
+const DOUBLED: &str = "{% set n = namespace(x=[1], y=[1]) %}{% for i in range(30) %}{% set n.x = [n.x, n.x] %}\
+    {% set n.y = [n.y, n.y] %}{% endfor %}";
+
+fn hostile() -> Vec<String> {
+    let uses = [
+        "{{ n.x }}",
+        "{{ n.x|string }}",
+        "{{ n.x ~ '' }}",
+        "{{ n.x|tojson }}",
+        "{{ n.x|join }}",
+        "{{ ''.join(n.x) }}",
+        "{{ n.x|upper }}",
+        "{{ n.x == n.y }}",
+        "{{ n.x < n.y }}",
+        "{{ n.x in [n.y] }}",
+        "{{ {n.x: 1, n.y: 2} }}",
+        "{{ [n.x, n.y]|unique }}",
+        "{{ [n.x, n.y]|sort }}",
+        "{{ '{}'.format(n.x) }}",
+        "{{ [n.x].count(n.y) }}",
+        "{{ n.x is eq(n.y) }}",
+        "{{ raise_exception(n.x) }}",
+        "{{ n.x|trim }}",
+        "{{ n.x|replace('1', '2') }}",
+        "{{ 'a'.startswith(n.x|string) }}",
+        "{{ [n.x, n.y]|max }}",
+        "{{ n.x|map('string')|list }}",
+    ];
+    let mut all: Vec<String> = uses.iter().map(|used| [DOUBLED, used].concat()).collect();
+    let grown = |step: &str| {
+        format!(
+            "{{% set n = namespace(x=['x'], s='x') %}}{{% for i in range(99999) %}}{step}{{% endfor %}}{{{{ n.x }}}}"
+        )
+    };
+    all.extend(
+        [
+            "{% set n.x = n.x + n.x %}",
+            "{% set n.s = n.s + n.s %}",
+            "{% set n.s = n.s ~ n.s %}",
+            "{% set n.x = [n.x] %}",
+            "{% set n.x = n.x * 9 %}",
+            "{% set n.s = n.s * 9 %}",
+            "{% set n.s = n.s|replace('x', 'xx') %}",
+            "{% set n.s = n.s|indent(999, true) %}",
+            "{% set n.s = n.s|tojson %}",
+            "{% set n.s = [n.s, n.s]|join(n.s) %}",
+            "{% set n.x = {'a': n.x} %}",
+            "{% set n.x = (n.x, n.x) %}",
+            "{% set n.x = n.x|map('list')|list %}",
+            "{% for j in range(99999) %}{% for k in range(99999) %}{% endfor %}{% endfor %}",
+        ]
+        .map(grown),
+    );
+    all.extend(
+        [
+            "{{ 'x' * 99999999999 }}", "{{ [1] * 99999999999 }}", "{{ 99999999999 * 'x' }}", "{% for i in range(999999999999) %}{% endfor %}",
+            "{{ range(0, 9223372036854775807, 9) }}", "{{ [[1]]|tojson(indent=99999999999) }}", "{{ [[1]]|tojson(indent='x' * 999999) }}",
+            "{{ range(99999)|list|tojson(indent=99999) }}", "{{ 'a\\nb'|indent(99999999999) }}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+            "{% macro f(x) %}{{ f([x, x]) }}{% endmacro %}{{ f(1) }}", "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ g() }}",
+            "{% for a in range(9000) %}{{ 'x' * 9000 }}{% endfor %}", "{{ [[[[0] * 999] * 999] * 999] * 999 }}", "{{ [[[[0] * 999] * 999] * 999] * 999 == [[[[0] * 999] * 999] * 999] * 999 }}",
+            "{% set s = 'x' * 999999 %}{% for i in range(99999) %}{{ s.count('y') }}{{ s|length }}{{ s == s ~ '' }}{% endfor %}",
+            "{% set s = 'x' * 999999 %}{% for i in range(99999) %}{{ 'y' in s }}{{ s[-1:] }}{{ s[5] }}{{ s|upper|lower }}{% endfor %}",
+            "{% set s = 'x' * 9999 %}{% for i in range(99999) %}{{ s.strip('y' * 9999) }}{{ s.split('x') }}{{ s|list }}{% endfor %}",
+            "{% set s = range(9999)|list %}{% for i in range(99999) %}{{ s|unique }}{{ s|sort }}{{ s|reverse|list }}{% endfor %}",
+        ]
+        .map(str::to_owned),
+    );
+    // Deep and long sources.
+    all.extend([
+        "(".repeat(100_000),
+        "{{ ".to_owned() + &"[".repeat(100_000),
+        "{{ ".to_owned() + &"not ".repeat(60_000),
+        "{{ ".to_owned() + &"-".repeat(200_000) + "1 }}",
+        "{% if true %}".repeat(15_000),
+        "{{ 1 if ".repeat(30_000),
+        format!("{{{{ {} }}}}", "1 if 0 else ".repeat(20_000) + "1"),
+        "{{ f(".repeat(40_000),
+        "{% for a in ".repeat(20_000),
+        "x".repeat(1 << 20),
+        "{{ a }}".repeat(150_000),
+        "{#".repeat(100_000),
+        "{% raw %}{%".repeat(20_000),
+        "{{ '\\".repeat(40_000),
+        format!("{{{{ x{} }}}}", ".a".repeat(100_000)),
+        format!("{{{{ {}1 }}}}", "1 + ".repeat(60_000)),
+    ]);
+    all
+}
+
+#[test]
+fn no_template_takes_long() {
+    for source in hostile() {
+        let started = Instant::now();
+        let rendered = render(&source);
+        let took = started.elapsed();
+        let shown: String = source.chars().take(160).collect();
+        assert!(took < Duration::from_secs(1), "{took:?} for {shown}");
+        if let Ok(text) = rendered {
+            assert!(text.len() <= 8 << 20, "{} bytes for {shown}", text.len());
+        }
+    }
+}
+
+#[test]
+fn a_namespace_that_holds_itself_is_no_circle() {
+    let cyclic = "{% set n = namespace(a=1) %}{% set n.me = n %}{{ n.me.me.a }}{{ n == n.me }}";
+    check(cyclic, "1True");
+    for used in ["{{ n }}", "{{ n|tojson }}", "{{ [n] }}", "{{ n ~ '' }}"] {
+        assert_eq!(render(&[cyclic, used].concat()).unwrap_err().kind, FaultKind::Run, "{used}");
+    }
+}
+
+#[test]
+fn linear_work_on_long_texts_is_allowed() {
+    let long = "word ".repeat(200_000);
+    let message = Value::dict([("content", long.as_str().into())]).unwrap();
+    let source = "{% for m in messages %}{{ '<u>' + m.content|trim + '</u>' }}{{ m.content.split('</think>')[-1] }}{% endfor %}";
+    let names = vec![("messages", Value::list(vec![message]).unwrap())];
+    let text = Program::parse(source).unwrap().render(names, Date::default(), long.len()).unwrap();
+    assert_eq!(text.len(), 2 * long.len() - 1 + 7);
+}
