@@ -36,6 +36,8 @@ impl Mode {
 /// A rendered and tokenised conversation with an open assistant turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefill {
+    /// The rendered question, the answer about to begin.
+    pub question: String,
     /// The rendered text up to the end of the response.
     pub text: String,
     /// Byte offset in `text` where the response begins.
@@ -48,7 +50,7 @@ pub struct Prefill {
     pub prefix_start: usize,
     /// Tokens that stand after a prefix: none in open-turn mode, end of turn and a new header in new-turn.
     pub lead: Vec<TokenId>,
-    /// Tokens of the plain question, the model's turn just opened (k = 0).
+    /// Tokens of `question`: what the model is given at k = 0.
     pub plain: Vec<TokenId>,
     /// Special-token strings found in what people said, kept as text.
     pub n_special_as_text: usize,
@@ -99,7 +101,19 @@ pub fn prefill(
     let said = answered.plain.iter().map(|range| tokenizer.count_special(&answered.text[range.clone()]));
     let n_special_as_text = said.sum();
     let text = answered.text;
-    Ok(Prefill { text, response_at, ids, offsets, prefix_start, lead, plain, n_special_as_text, rewritten })
+    let question = question.text;
+    Ok(Prefill {
+        question,
+        text,
+        response_at,
+        ids,
+        offsets,
+        prefix_start,
+        lead,
+        plain,
+        n_special_as_text,
+        rewritten,
+    })
 }
 
 impl Prefill {

@@ -224,32 +224,67 @@ fn split(template: &ChatTemplate, text: &str, has_system: bool) -> Result<(Befor
     Ok((before, rest.to_owned()))
 }
 
-/// The text before the prompt without any system prompt: as a later question begins.
+/// The text before the prompt without any system prompt: the template's, where it writes none by itself, else
+/// what begins a later question.
 fn without_system(template: &ChatTemplate, before: &Before) -> Result<Before> {
     let [(head, Said::Prompt)] = before.as_slice() else { return Ok(before.clone()) };
+    let bos = Some(template.bos()).filter(|bos| head.starts_with(bos)).unwrap_or("");
+    let (end_of_turn, between) = after_answers(template)?;
+    if between.ends_with(&head[bos.len()..]) {
+        return Ok(before.clone());
+    }
+    let marked = [Message::system(SYSTEM_MARK), Message::user(PROMPT_MARK)];
+    let marked = template.render(&marked, NextTurn::Opened).unwrap_or_default();
+    let with_system = marked.split_once(PROMPT_MARK).map_or("", |(with_system, _)| with_system);
+    let header = with_system.split_once(SYSTEM_MARK).map(|(header, _)| header);
+    if header.is_some() && only_adds_a_turn(head, with_system) {
+        return Ok(before.clone());
+    }
+    let opening = between.strip_prefix(&end_of_turn).filter(|opening| head.ends_with(opening));
+    // The system prompt must begin where the text does, as a turn of its own or without a header.
+    let begins = |opening: &&str| {
+        let header = header.and_then(|header| header.strip_prefix(bos));
+        header.is_some_and(|header| header.is_empty() || is_header(header, opening))
+    };
+    match opening.filter(begins) {
+        Some(opening) => {
+            let bos = if opening.starts_with(bos) { "" } else { bos };
+            Ok(vec![(format!("{bos}{opening}"), Said::Prompt)])
+        }
+        None => Err(cannot_leave_out_system(template)),
+    }
+}
+
+/// What stands after an answer at the end, and between an answer and the next question.
+fn after_answers(template: &ChatTemplate) -> Result<(String, String)> {
     let mut messages = vec![Message::user(PROMPT_MARK), Message::assistant(RESPONSE_MARK)];
     let closed = template.render(&messages, NextTurn::NotOpened)?;
     messages.extend([Message::user(LATER_MARK), Message::assistant("?")]);
     let longer = template.render(&messages, NextTurn::NotOpened)?;
     let after = |text: &str| text.split_once(RESPONSE_MARK).map(|(_, after)| after.to_owned());
     let between = after(&longer).and_then(|text| Some(text.split_once(LATER_MARK)?.0.to_owned()));
-    let cannot = || {
-        unsupported(
-            template,
-            "cannot leave its system prompt out",
-            "give --system default, or a template without a system prompt with --chat-template",
-        )
-    };
-    let (end_of_turn, between) = after(&closed).zip(between).ok_or_else(cannot)?;
-    let bos = Some(template.bos()).filter(|bos| head.starts_with(bos)).unwrap_or("");
-    if between.ends_with(&head[bos.len()..]) {
-        return Ok(before.clone());
-    }
-    // What begins a later question begins this one.
-    let opening = between.strip_prefix(&end_of_turn).filter(|opening| head.ends_with(opening));
-    let opening = opening.ok_or_else(cannot)?;
-    let bos = if opening.starts_with(bos) { "" } else { bos };
-    Ok(vec![(format!("{bos}{opening}"), Said::Prompt)])
+    after(&closed).zip(between).ok_or_else(|| cannot_leave_out_system(template))
+}
+
+/// Whether `with_system` is `head` with more than the words of a system prompt put in at one place.
+fn only_adds_a_turn(head: &str, with_system: &str) -> bool {
+    let shared = |pairs: &mut dyn Iterator<Item = (u8, u8)>| pairs.take_while(|(a, b)| a == b).count();
+    let start = shared(&mut head.bytes().zip(with_system.bytes()));
+    let end = shared(&mut head.bytes().rev().zip(with_system.bytes().rev()));
+    start + end >= head.len() && with_system.len() > head.len() + SYSTEM_MARK.len()
+}
+
+/// Whether a turn that `opening` begins for the user would be begun for the system by `header`.
+fn is_header(header: &str, opening: &str) -> bool {
+    opening.contains("user") && header.starts_with(&opening.replace("user", "system"))
+}
+
+fn cannot_leave_out_system(template: &ChatTemplate) -> Error {
+    unsupported(
+        template,
+        "cannot leave its system prompt out",
+        "give --system default, or a template without a system prompt with --chat-template",
+    )
 }
 
 const THOUGHT: &str = "<think>";

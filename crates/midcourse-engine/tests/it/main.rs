@@ -6,3 +6,4 @@ mod bos;
 mod fixtures;
 mod goldens;
 mod special_text;
+mod templates;
