@@ -69,5 +69,5 @@ pub(crate) fn choice(chat_template: Option<&str>) -> TemplateChoice {
 /// The day, in UTC.
 fn today() -> Date {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Date::from_days((since.as_secs() / 86_400) as i64)
+    Date::from_days((since.as_secs() / 86_400).cast_signed())
 }

@@ -59,7 +59,7 @@ mod tests {
         let template = ChatTemplate::new(name, source, "<s>", "</s>").unwrap();
         let template = template.framed(Framing { system, ..Framing::default() });
         let turn = turn::open(&template, "May I?", "Yes, ").unwrap();
-        [turn.question.text, turn.answered.text, turn.new_turn]
+        [turn.question.text, turn.answered.text, turn.lead]
     }
 
     #[test]

@@ -89,14 +89,14 @@ pub fn prefill(
     mode: Mode,
 ) -> Result<Prefill> {
     let turn = turn::open(template, prompt, response)?;
-    let turn::Turn { answered, question, response_at, new_turn, rewritten } = turn;
+    let turn::Turn { answered, question, response_at, lead, rewritten } = turn;
     let tokens = |text: &str, plain: &[Range<usize>]| encode(template, tokenizer, text, plain);
     let (ids, offsets) = with_bos(tokenizer, tokens(&answered.text, &answered.plain)?);
     let prefix_start = offsets.iter().position(|r| r.end > response_at).unwrap_or(ids.len());
     let (plain, _) = with_bos(tokenizer, tokens(&question.text, &question.plain)?);
     let lead = match mode {
         Mode::OpenTurn => Vec::new(),
-        Mode::NewTurn => tokens(&new_turn, &[])?.0,
+        Mode::NewTurn => tokens(&lead, &[])?.0,
     };
     let said = answered.plain.iter().map(|range| tokenizer.count_special(&answered.text[range.clone()]));
     let n_special_as_text = said.sum();

@@ -30,7 +30,7 @@ pub(super) struct Turn {
     /// Where the response begins in `answered`.
     pub response_at: usize,
     /// What stands after the response when it is closed and another turn is opened.
-    pub new_turn: String,
+    pub lead: String,
     /// Whether the template changed the response.
     pub rewritten: bool,
 }
@@ -119,7 +119,7 @@ pub(super) fn open(template: &ChatTemplate, prompt: &str, response: &str) -> Res
     answered.text.push_str(&skeleton.answer_opening);
     let response_at = answered.text.len();
     answered.say(&written);
-    Ok(Turn { answered, question, response_at, new_turn: skeleton.new_turn, rewritten })
+    Ok(Turn { answered, question, response_at, lead: skeleton.new_turn, rewritten })
 }
 
 /// A template's own text.

@@ -47,8 +47,10 @@ impl Columns {
 }
 
 fn hashes(text: &str, ids: &[u32]) -> [String; 2] {
-    let short =
-        |bytes: &[u8]| Sha256::digest(bytes).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let short = |bytes: &[u8]| {
+        let digest = Sha256::digest(bytes);
+        format!("{:08x}", u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
+    };
     let ids: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
     [short(text.as_bytes()), short(&ids)]
 }

@@ -52,9 +52,7 @@ fn text(run: &mut Interpreter<'_>, name: &str, value: &Value, args: &Args) -> Ru
             methods::replace(&text, (&old, &new), most, budget)?.into()
         }
         "indent" => return indent(&text, args, run),
-        "wordcount" => {
-            Value::Int(text.split(methods::is_space).filter(|word| !word.is_empty()).count() as i64)
-        }
+        "wordcount" => Value::count(text.split(methods::is_space).filter(|word| !word.is_empty()).count()),
         _ => {
             let mut out = String::new();
             for c in text.chars() {
@@ -194,7 +192,7 @@ fn attribute(run: &mut Interpreter<'_>, item: &Value, name: &Value) -> Run<Value
 fn sequence(run: &mut Interpreter<'_>, name: &str, value: &Value, args: &Args) -> Run<Value> {
     let nothing = || Value::Undefined("an empty list has no such item".into());
     match name {
-        "length" | "count" => Ok(Value::Int(value.length(&mut run.budget)? as i64)),
+        "length" | "count" => Ok(Value::count(value.length(&mut run.budget)?)),
         "first" => Ok(value.items(&mut run.budget)?.into_iter().next().unwrap_or_else(nothing)),
         "last" => Ok(value.items(&mut run.budget)?.pop().unwrap_or_else(nothing)),
         "list" => Value::list(value.items(&mut run.budget)?),
@@ -210,17 +208,7 @@ fn sequence(run: &mut Interpreter<'_>, name: &str, value: &Value, args: &Args) -
                 }
             }
         }
-        "reverse" => match value {
-            Value::Str(text) => {
-                run.budget.bytes(text.len())?;
-                Ok(text.chars().rev().collect::<String>().into())
-            }
-            other => {
-                let mut items = other.items(&mut run.budget)?;
-                items.reverse();
-                Value::list(items)
-            }
-        },
+        "reverse" => reverse(run, value),
         "items" | "dictsort" => {
             let Value::Dict(dict) = value else {
                 return if name == "items" && matches!(value, Value::Undefined(_)) {
@@ -255,6 +243,16 @@ fn sequence(run: &mut Interpreter<'_>, name: &str, value: &Value, args: &Args) -
         }
         _ => Err(Fault::run(format!("unknown filter `{name}`"))),
     }
+}
+
+fn reverse(run: &mut Interpreter<'_>, value: &Value) -> Run<Value> {
+    if let Value::Str(text) = value {
+        run.budget.bytes(text.len())?;
+        return Ok(text.chars().rev().collect::<String>().into());
+    }
+    let mut items = value.items(&mut run.budget)?;
+    items.reverse();
+    Value::list(items)
 }
 
 /// Items with what they are compared by: small letters, unless case counts.

@@ -339,12 +339,12 @@ impl Interpreter<'_> {
                 }
                 Step::Call(call) => {
                     let args = self.args(call)?;
-                    self.call(&value, args)?
+                    self.call(&value, &args)?
                 }
                 Step::Method(name, call) => {
                     let args = self.args(call)?;
                     match self.field(&value, name) {
-                        Ok(callable @ Value::Macro(_)) => self.call(&callable, args)?,
+                        Ok(callable @ Value::Macro(_)) => self.call(&callable, &args)?,
                         _ => methods::call(&value, name, &args, &mut self.budget)?,
                     }
                 }
@@ -392,8 +392,13 @@ impl Interpreter<'_> {
             }
             (value, Value::Str(name)) => self.field(value, name),
             (Value::List(items) | Value::Tuple(items), Value::Int(at)) => {
-                let at = usize::try_from(if *at < 0 { at + items.values.len() as i64 } else { *at });
-                Ok(at.ok().and_then(|at| items.values.get(at)).cloned().unwrap_or_else(absent))
+                let found = match usize::try_from(*at) {
+                    Ok(at) => items.values.get(at),
+                    Err(_) => {
+                        usize::try_from(-(at + 1)).ok().and_then(|back| items.values.iter().nth_back(back))
+                    }
+                };
+                Ok(found.cloned().unwrap_or_else(absent))
             }
             (Value::Str(text), Value::Int(at)) => {
                 self.budget.bytes(text.len())?;
@@ -422,7 +427,7 @@ pub(super) fn set(pairs: &mut Vec<(Value, Value)>, key: Value, value: Value, bud
 
 fn loop_field(items: &Arc<Items>, at: usize, name: &str) -> Option<Value> {
     let n = items.values.len();
-    let number = |n: usize| Some(Value::Int(n as i64));
+    let number = |n| Some(Value::count(n));
     match name {
         "index" => number(at + 1),
         "index0" => number(at),
@@ -446,7 +451,7 @@ impl Interpreter<'_> {
         let value = self.lookup(name);
         let args = self.args(call)?;
         if !matches!(value, Value::Undefined(_)) {
-            return self.call(&value, args);
+            return self.call(&value, &args);
         }
         match &**name {
             "raise_exception" => {
@@ -494,7 +499,7 @@ impl Interpreter<'_> {
         Ok(pairs)
     }
 
-    fn call(&mut self, value: &Value, args: Args) -> Run<Value> {
+    fn call(&mut self, value: &Value, args: &Args) -> Run<Value> {
         match value {
             Value::Macro(called) => self.call_macro(called, args, None),
             Value::Undefined(reason) => Err(Fault::run(reason.to_string())),
@@ -513,12 +518,12 @@ impl Interpreter<'_> {
             return Err(Fault::run("`call` needs a macro"));
         };
         let args = self.args(call)?;
-        let value = self.call_macro(&called, args, Some(caller))?;
+        let value = self.call_macro(&called, &args, Some(caller))?;
         value.write(&mut self.out, &mut self.budget)
     }
 
     /// What a macro writes. It sees what is set at the top of the template, and its arguments.
-    fn call_macro(&mut self, called: &Arc<Macro>, args: Args, caller: Option<&Arc<Macro>>) -> Run<Value> {
+    fn call_macro(&mut self, called: &Arc<Macro>, args: &Args, caller: Option<&Arc<Macro>>) -> Run<Value> {
         if self.n_calls == MAX_CALLS {
             return Err(Fault::exhausted(format!("more than {MAX_CALLS} macros call one another")));
         }

@@ -19,9 +19,9 @@ struct Layout {
 pub(super) fn json(value: &Value, args: &Args, budget: &mut Budget) -> Run<Value> {
     args.only(&["ensure_ascii", "indent", "separators", "sort_keys"])?;
     let layout = Layout::of(args, budget)?;
-    let mut out = String::new();
-    layout.write(value, 0, &mut out, budget)?;
-    Ok(out.into())
+    let mut writer = Writer { layout: &layout, out: String::new(), budget };
+    writer.write(value, 0)?;
+    Ok(writer.out.into())
 }
 
 impl Layout {
@@ -51,64 +51,6 @@ impl Layout {
         Ok(Self { ascii, indent, between_items, after_key, sorted })
     }
 
-    fn write(&self, value: &Value, level: usize, out: &mut String, budget: &mut Budget) -> Run<()> {
-        budget.step()?;
-        match value {
-            Value::None => budget.push(out, "null"),
-            Value::Bool(flag) => budget.push(out, if *flag { "true" } else { "false" }),
-            Value::Int(n) => budget.push(out, &n.to_string()),
-            Value::Float(x) => budget.push(out, &json_float(*x)),
-            Value::Str(text) => budget.push(out, &self.quoted(text)),
-            Value::List(items) | Value::Tuple(items) => {
-                let write = |item: &Value, out: &mut String, budget: &mut Budget| {
-                    self.write(item, level + 1, out, budget)
-                };
-                self.write_all(["[", "]"], &items.values, level, (out, budget), write)
-            }
-            Value::Dict(dict) => {
-                budget.items(dict.pairs.len())?;
-                let mut pairs: Vec<(String, &Value)> =
-                    dict.pairs.iter().map(|(k, v)| Ok((key(k)?, v))).collect::<Run<_>>()?;
-                if self.sorted {
-                    pairs.sort_by(|a, b| a.0.cmp(&b.0));
-                }
-                let write = |(key, value): &(String, &Value), out: &mut String, budget: &mut Budget| {
-                    budget.push(out, &self.quoted(key))?;
-                    budget.push(out, &self.after_key)?;
-                    self.write(value, level + 1, out, budget)
-                };
-                self.write_all(["{", "}"], &pairs, level, (out, budget), write)
-            }
-            other => Err(Fault::run(format!("a {} has no JSON", other.kind()))),
-        }
-    }
-
-    fn write_all<T>(
-        &self,
-        around: [&str; 2],
-        items: &[T],
-        level: usize,
-        (out, budget): (&mut String, &mut Budget),
-        write: impl Fn(&T, &mut String, &mut Budget) -> Run<()>,
-    ) -> Run<()> {
-        budget.push(out, around[0])?;
-        for (at, item) in items.iter().enumerate() {
-            budget.push(out, if at == 0 { "" } else { &self.between_items })?;
-            self.new_line(level + 1, out, budget)?;
-            write(item, out, budget)?;
-        }
-        if !items.is_empty() {
-            self.new_line(level, out, budget)?;
-        }
-        budget.push(out, around[1])
-    }
-
-    fn new_line(&self, level: usize, out: &mut String, budget: &mut Budget) -> Run<()> {
-        let Some(indent) = &self.indent else { return Ok(()) };
-        budget.push(out, "\n")?;
-        (0..level).try_for_each(|_| budget.push(out, indent))
-    }
-
     fn quoted(&self, text: &str) -> String {
         let mut out = String::from('"');
         for c in text.chars() {
@@ -128,6 +70,75 @@ impl Layout {
         }
         out.push('"');
         out
+    }
+}
+
+/// JSON in the making.
+struct Writer<'w> {
+    layout: &'w Layout,
+    out: String,
+    budget: &'w mut Budget,
+}
+
+impl Writer<'_> {
+    fn push(&mut self, text: &str) -> Run<()> {
+        self.budget.push(&mut self.out, text)
+    }
+
+    fn write(&mut self, value: &Value, level: usize) -> Run<()> {
+        self.budget.step()?;
+        let layout = self.layout;
+        match value {
+            Value::None => self.push("null"),
+            Value::Bool(flag) => self.push(if *flag { "true" } else { "false" }),
+            Value::Int(n) => self.push(&n.to_string()),
+            Value::Float(x) => self.push(&json_float(*x)),
+            Value::Str(text) => self.push(&layout.quoted(text)),
+            Value::List(items) | Value::Tuple(items) => {
+                self.push("[")?;
+                for (at, item) in items.values.iter().enumerate() {
+                    self.item(at, level + 1)?;
+                    self.write(item, level + 1)?;
+                }
+                self.close("]", items.values.len(), level)
+            }
+            Value::Dict(dict) => {
+                self.budget.items(dict.pairs.len())?;
+                let mut pairs: Vec<(String, &Value)> =
+                    dict.pairs.iter().map(|(k, v)| Ok((key(k)?, v))).collect::<Run<_>>()?;
+                if layout.sorted {
+                    pairs.sort_by(|a, b| a.0.cmp(&b.0));
+                }
+                self.push("{")?;
+                for (at, (key, value)) in pairs.iter().enumerate() {
+                    self.item(at, level + 1)?;
+                    self.push(&layout.quoted(key))?;
+                    self.push(&layout.after_key)?;
+                    self.write(value, level + 1)?;
+                }
+                self.close("}", pairs.len(), level)
+            }
+            other => Err(Fault::run(format!("a {} has no JSON", other.kind()))),
+        }
+    }
+
+    /// What stands before an item.
+    fn item(&mut self, at: usize, level: usize) -> Run<()> {
+        self.push(if at == 0 { "" } else { &self.layout.between_items })?;
+        self.new_line(level)
+    }
+
+    fn close(&mut self, bracket: &str, n_items: usize, level: usize) -> Run<()> {
+        if n_items > 0 {
+            self.new_line(level)?;
+        }
+        self.push(bracket)
+    }
+
+    fn new_line(&mut self, level: usize) -> Run<()> {
+        let Some(indent) = &self.layout.indent else { return Ok(()) };
+        self.push("\n")?;
+        (0..level).try_for_each(|_| self.push(indent))
     }
 }
 

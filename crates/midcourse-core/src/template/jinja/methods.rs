@@ -53,7 +53,8 @@ fn needed<'a>(args: &'a Args, at: usize, name: &str) -> Run<&'a str> {
 
 fn text_method(text: &str, name: &str, args: &Args, budget: &mut Budget) -> Run<Value> {
     let all = |holds: fn(char) -> bool| Ok(Value::Bool(!text.is_empty() && text.chars().all(holds)));
-    let place = |at: Option<usize>| Ok(Value::Int(at.map_or(-1, |at| text[..at].chars().count() as i64)));
+    let place =
+        |at: Option<usize>| Ok(at.map_or(Value::Int(-1), |at| Value::count(text[..at].chars().count())));
     match name {
         "strip" | "lstrip" | "rstrip" => {
             let chars = text_arg(args, 0, "chars")?;
@@ -84,7 +85,7 @@ fn text_method(text: &str, name: &str, args: &Args, budget: &mut Budget) -> Run<
         }
         "find" => place(text.find(needed(args, 0, "sub")?)),
         "rfind" => place(text.rfind(needed(args, 0, "sub")?)),
-        "count" => Ok(Value::Int(text.matches(needed(args, 0, "sub")?).count() as i64)),
+        "count" => Ok(Value::count(text.matches(needed(args, 0, "sub")?).count())),
         "replace" => {
             let (old, new) = (needed(args, 0, "old")?, needed(args, 1, "new")?);
             let most = args.get(2, "count").and_then(Value::as_int);
@@ -279,9 +280,9 @@ fn list_method(items: &Items, name: &str, args: &Args, budget: &mut Budget) -> R
         Ok(places)
     };
     match name {
-        "count" => Ok(Value::Int(places(budget)?.len() as i64)),
+        "count" => Ok(Value::count(places(budget)?.len())),
         "index" => match places(budget)?.first() {
-            Some(at) => Ok(Value::Int(*at as i64)),
+            Some(at) => Ok(Value::count(*at)),
             None => Err(Fault::run("the list does not hold the value")),
         },
         "append" | "extend" | "insert" | "pop" | "remove" | "clear" | "sort" | "reverse" => {

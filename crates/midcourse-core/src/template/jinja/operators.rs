@@ -63,9 +63,8 @@ fn number(operator: Operator, a: &Value, b: &Value) -> Run<Value> {
             Operator::Add => a.checked_add(b),
             Operator::Sub => a.checked_sub(b),
             Operator::Mul => a.checked_mul(b),
-            Operator::Div if b == 0 => return Err(by_zero()),
+            Operator::Div | Operator::FloorDiv | Operator::Mod if b == 0 => return Err(by_zero()),
             Operator::Div => return Ok(Value::Float(a as f64 / b as f64)),
-            Operator::FloorDiv | Operator::Mod if b == 0 => return Err(by_zero()),
             // Python rounds down, so that the remainder has the sign of the divisor.
             Operator::FloorDiv => {
                 a.checked_div_euclid(b).map(|q| if b < 0 && a != q * b { q - 1 } else { q })
@@ -113,7 +112,7 @@ pub(super) fn slice(value: &Value, parts: &[Option<Value>; 3], budget: &mut Budg
     if by == 0 {
         return Err(Fault::run("a slice needs a step other than 0"));
     }
-    let pick = |n: usize| picked(n as i64, (from, to), by);
+    let pick = |n: usize| picked(i64::try_from(n).unwrap_or(i64::MAX), (from, to), by);
     match value {
         Value::Str(text) => {
             budget.items(text.len() / 4)?;

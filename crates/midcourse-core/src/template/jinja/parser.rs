@@ -157,13 +157,11 @@ impl Parser {
     fn emit(&mut self) -> Parsed<StmtKind> {
         self.next();
         let expr = self.tuple()?;
-        match self.next() {
-            Kind::ExprEnd => Ok(StmtKind::Emit(expr)),
-            _ => {
-                self.at -= 1;
-                Err(self.unexpected("`}}`"))
-            }
+        if *self.peek() != Kind::ExprEnd {
+            return Err(self.unexpected("`}}`"));
         }
+        self.next();
+        Ok(StmtKind::Emit(expr))
     }
 
     fn statement(&mut self) -> Parsed<StmtKind> {
@@ -493,14 +491,7 @@ impl Parser {
 
     fn test(&mut self) -> Parsed<Step> {
         let negated = self.takes_name("not");
-        let at = self.at;
-        let name = match self.next() {
-            Kind::Name(name) => name.into(),
-            _ => {
-                self.at = at;
-                return Err(self.unexpected("the name of a test"));
-            }
-        };
+        let name = self.name()?;
         let takes_operand = match self.peek() {
             Kind::Name(word) => !["else", "or", "and", "is", "if", "not", "in"].contains(&word.as_str()),
             Kind::Text(_) | Kind::Int(_) | Kind::Float(_) | Kind::Op("[" | "{") => true,

@@ -150,8 +150,8 @@ fn a_fault_names_its_line_and_kind() {
 const DOUBLED: &str = "{% set n = namespace(x=[1], y=[1]) %}{% for i in range(30) %}{% set n.x = [n.x, n.x] %}\
     {% set n.y = [n.y, n.y] %}{% endfor %}";
 
-fn hostile() -> Vec<String> {
-    let uses = [
+/// What may be done with shared lists: written, compared, converted.
+const USES: [&str; 22] = [
         "{{ n.x }}",
         "{{ n.x|string }}",
         "{{ n.x ~ '' }}",
@@ -175,14 +175,27 @@ fn hostile() -> Vec<String> {
         "{{ [n.x, n.y]|max }}",
         "{{ n.x|map('string')|list }}",
     ];
-    let mut all: Vec<String> = uses.iter().map(|used| [DOUBLED, used].concat()).collect();
-    let grown = |step: &str| {
-        format!(
-            "{{% set n = namespace(x=['x'], s='x') %}}{{% for i in range(99999) %}}{step}{{% endfor %}}{{{{ n.x }}}}"
-        )
-    };
-    all.extend(
-        [
+
+/// What may grow at every turn of a loop.
+const GROWTHS: [&str; 14] = [
+            "{% set n.x = n.x + n.x %}",
+            "{% set n.s = n.s + n.s %}",
+            "{% set n.s = n.s ~ n.s %}",
+            "{% set n.x = [n.x] %}",
+            "{% set n.x = n.x * 9 %}",
+            "{% set n.s = n.s * 9 %}",
+            "{% set n.s = n.s|replace('x', 'xx') %}",
+            "{% set n.s = n.s|indent(999, true) %}",
+            "{% set n.s = n.s|tojson %}",
+            "{% set n.s = [n.s, n.s]|join(n.s) %}",
+            "{% set n.x = {'a': n.x} %}",
+            "{% set n.x = (n.x, n.x) %}",
+            "{% set n.x = n.x|map('list')|list %}",
+            "{% for j in range(99999) %}{% for k in range(99999) %}{% endfor %}{% endfor %}",
+        ];
+
+/// Templates that ask for much at once.
+const GREEDY: [&str; 33] = [
             "{% set n.x = n.x + n.x %}",
             "{% set n.s = n.s + n.s %}",
             "{% set n.s = n.s ~ n.s %}",
@@ -211,11 +224,11 @@ fn hostile() -> Vec<String> {
             "{% set s = 'x' * 999999 %}{% for i in range(99999) %}{{ 'y' in s }}{{ s[-1:] }}{{ s[5] }}{{ s|upper|lower }}{% endfor %}",
             "{% set s = 'x' * 9999 %}{% for i in range(99999) %}{{ s.strip('y' * 9999) }}{{ s.split('x') }}{{ s|list }}{% endfor %}",
             "{% set s = range(9999)|list %}{% for i in range(99999) %}{{ s|unique }}{{ s|sort }}{{ s|reverse|list }}{% endfor %}",
-        ]
-        .map(str::to_owned),
-    );
-    // Deep and long sources.
-    all.extend([
+        ];
+
+/// Deep and long sources.
+fn sources() -> Vec<String> {
+    vec![
         "(".repeat(100_000),
         "{{ ".to_owned() + &"[".repeat(100_000),
         "{{ ".to_owned() + &"not ".repeat(60_000),
@@ -232,7 +245,18 @@ fn hostile() -> Vec<String> {
         "{{ '\\".repeat(40_000),
         format!("{{{{ x{} }}}}", ".a".repeat(100_000)),
         format!("{{{{ {}1 }}}}", "1 + ".repeat(60_000)),
-    ]);
+    ]
+}
+
+fn hostile() -> Vec<String> {
+    let grown = |step: &str| {
+        let start = "{% set n = namespace(x=['x'], s='x') %}{% for i in range(99999) %}";
+        [start, step, "{% endfor %}{{ n.x }}"].concat()
+    };
+    let mut all = sources();
+    all.extend(USES.map(|used| [DOUBLED, used].concat()));
+    all.extend(GROWTHS.map(grown));
+    all.extend(GREEDY.map(str::to_owned));
     all
 }
 

@@ -106,6 +106,11 @@ impl Value {
         Dict::new(pairs.into_iter().map(|(key, value)| (key.into(), value)).collect()).map(Self::Dict)
     }
 
+    /// A number of things.
+    pub(super) fn count(n: usize) -> Self {
+        Self::Int(i64::try_from(n).unwrap_or(i64::MAX))
+    }
+
     fn depth(&self) -> u8 {
         match self {
             Self::List(items) | Self::Tuple(items) | Self::Loop(items, _) => items.depth,
@@ -209,6 +214,7 @@ impl Value {
             return Ok(a == b);
         }
         if let (Some(a), Some(b)) = (self.as_float(), other.as_float()) {
+            #[expect(clippy::float_cmp, reason = "Python compares them so")]
             return Ok(a == b);
         }
         Ok(match (self, other) {
@@ -383,7 +389,7 @@ fn quoted(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             c if c == quote => out.extend(['\\', c]),
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => out.extend([format!("\\x{:02x}", u32::from(c))]),
             c => out.push(c),
         }
     }
