@@ -23,7 +23,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 import conversations
+import jinja_snippets
 import naive_bpe
+import templates
 import tiny_models
 
 SMOLLM2 = "midcourse/models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -41,6 +43,9 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     tiny_models.write_all(args.out)
     (args.out / "golden").mkdir(exist_ok=True)
+    (args.out / "templates").mkdir(exist_ok=True)
+    templates.write_all(args.out)
+    jinja_snippets.write_all(args.out)
     write(args.out / "golden" / "tiny.json", tiny_golden(args.out))
     write(args.out / "golden" / "smollm2.json", smollm2_golden(args.smollm2))
 

@@ -211,3 +211,89 @@ fn read(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(unreadable)?;
     String::from_utf8(bytes).map_err(|error| wrong(format!("expected UTF-8: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [("config.json", "{}"), ("model.safetensors", "")].iter().chain(files) {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    fn found(files: &[(&str, &str)], choice: &str) -> std::result::Result<[String; 2], String> {
+        let dir = dir(files);
+        let choice = if choice.is_empty() { TemplateChoice::Own } else { choice.into() };
+        let found = find(dir.path(), &ModelFiles::open(dir.path()).unwrap(), &choice);
+        found.map(|found| [found.origin, found.text]).map_err(|error| format!("{error}; {}", error.hint()))
+    }
+
+    const FILE: (&str, &str) = ("chat_template.jinja", "file");
+    const NAMED_FILE: (&str, &str) = ("additional_chat_templates/rag.jinja", "rag file");
+    const FIELD: (&str, &str) = ("tokenizer_config.json", r#"{"chat_template": "field"}"#);
+    const LIST: (&str, &str) = (
+        "tokenizer_config.json",
+        r#"{"chat_template": [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]}"#,
+    );
+
+    #[test]
+    fn files_come_before_fields_and_names_are_found_in_both() {
+        let is = |files: &[_], choice, expected: [&str; 2]| {
+            assert_eq!(found(files, choice).unwrap(), expected, "{choice:?}");
+        };
+        is(&[FILE, FIELD], "", ["chat_template.jinja", "file"]);
+        is(&[FIELD], "", ["tokenizer_config.json", "field"]);
+        is(&[LIST], "", ["tokenizer_config.json, default", "a"]);
+        is(&[LIST], "name:tool_use", ["tokenizer_config.json, tool_use", "b"]);
+        is(&[FILE, NAMED_FILE, LIST], "name:rag", ["additional_chat_templates/rag.jinja", "rag file"]);
+        is(&[FIELD], "name:default", ["tokenizer_config.json", "field"]);
+        assert_eq!(found(&[FIELD], "builtin:zephyr").unwrap()[0], "builtin:zephyr");
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_with_what_is() {
+        let missing = found(&[LIST], "name:rag").unwrap_err();
+        assert!(missing.contains("named rag, found name:default, name:tool_use"), "{missing}");
+        let unknown = found(&[FIELD], "builtin:zebra").unwrap_err();
+        assert!(unknown.contains("builtin:chatml, builtin:llama-2"), "{unknown}");
+        let none = found(&[], "").unwrap_err();
+        assert!(none.contains("without a chat template") && none.contains("builtin:vicuna"), "{none}");
+        let broken =
+            found(&[("tokenizer_config.json", r#"{"chat_template": [{"name": 7}]}"#)], "").unwrap_err();
+        assert!(broken.contains("chat_template: expected a text, or a list"), "{broken}");
+        assert!(found(&[FIELD], "/nowhere.jinja").unwrap_err().contains("/nowhere.jinja"));
+    }
+
+    #[test]
+    fn a_model_without_one_is_recognised_by_its_name_only() {
+        let vicuna = ("config.json", r#"{"_name_or_path": "lmsys/vicuna-7b-v1.5"}"#);
+        assert_eq!(found(&[vicuna], "").unwrap()[0], "builtin:vicuna");
+        assert_eq!(found(&[vicuna, FIELD], "").unwrap()[1], "field", "its own comes first");
+        assert!(found(&[("config.json", r#"{"_name_or_path": "my-llama"}"#)], "").is_err());
+    }
+
+    #[test]
+    fn a_gguf_file_has_named_ones_too() {
+        let file = |keys: &[(&str, &str)]| {
+            let path =
+                std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tiny-llama.gguf");
+            let mut file = GgufFile::open(&path).unwrap();
+            file.content.metadata.retain(|key, _| !key.starts_with(GGUF_KEY));
+            let pairs = keys.iter().map(|(key, text)| ((*key).to_owned(), Value::String((*text).to_owned())));
+            file.content.metadata.extend(pairs);
+            (path, ModelFiles::Gguf(file))
+        };
+        let two = [("tokenizer.chat_template", "a"), ("tokenizer.chat_template.tool_use", "b")];
+        let (path, files) = file(&two);
+        let text = |choice: TemplateChoice| find(&path, &files, &choice).unwrap().text;
+        assert_eq!(text(TemplateChoice::Own), "a");
+        assert_eq!(text(TemplateChoice::Named("tool_use".into())), "b");
+        let (path, files) = file(&[("general.name", "zephyr-7b-beta")]);
+        assert_eq!(find(&path, &files, &TemplateChoice::Own).unwrap().origin, "builtin:zephyr");
+    }
+}

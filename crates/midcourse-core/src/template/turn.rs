@@ -242,9 +242,10 @@ fn without_system(template: &ChatTemplate, before: &Before) -> Result<Before> {
     }
     let opening = between.strip_prefix(&end_of_turn).filter(|opening| head.ends_with(opening));
     // The system prompt must begin where the text does, as a turn of its own or without a header.
+    // A beginning of sequence may be a part of the header.
     let begins = |opening: &&str| {
-        let header = header.and_then(|header| header.strip_prefix(bos));
-        header.is_some_and(|header| header.is_empty() || is_header(header, opening))
+        let after_bos = header.and_then(|header| header.strip_prefix(bos));
+        after_bos == Some("") || [header, after_bos].iter().flatten().any(|header| is_header(header, opening))
     };
     match opening.filter(begins) {
         Some(opening) => {

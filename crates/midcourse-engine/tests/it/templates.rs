@@ -167,7 +167,8 @@ fn a_tokenizer_that_adds_the_beginning_adds_it_where_the_template_wrote_none() {
 
 /// What stands before and after the prompt, in a question and in an answer.
 fn opened(name: &str, system: System, thinking: Thinking) -> Result<[String; 3], String> {
-    let (bos, eos) = ("<s>", "</s>");
+    // SmolLM2 begins a sequence as it begins a turn.
+    let (bos, eos) = if name == "smollm2" { ("<|im_start|>", "<|im_end|>") } else { ("<s>", "</s>") };
     let framing = Framing { system, thinking, date: "2024-02-09".parse().unwrap(), ..Framing::default() };
     let template = ChatTemplate::new(name, &source(name), bos, eos).unwrap().framed(framing);
     let family = Family {

@@ -3,25 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ast::{Body, Call, Expr, For, Macro, Operator, Step, Stmt, StmtKind, Target};
+use super::ast::{Body, Call, Expr, For, Operator, Step, Stmt, StmtKind, Target};
 use super::budget::Budget;
 use super::value::{Dict, Items, Value};
-use super::{Fault, FaultKind, Run, filters, methods, operators, predicates};
+use super::{Fault, Run, filters, methods, operators, predicates};
 use crate::template::date::Date;
-
-/// Macros that call one another.
-const MAX_CALLS: usize = 32;
 
 /// A template at work.
 pub(super) struct Interpreter<'n> {
     pub budget: Budget,
     given: Vec<(&'n str, Value)>,
-    date: Date,
-    scopes: Vec<BTreeMap<Arc<str>, Value>>,
-    namespaces: Vec<BTreeMap<Arc<str>, Value>>,
-    out: String,
-    n_calls: usize,
-    line: usize,
+    pub date: Date,
+    pub scopes: Vec<BTreeMap<Arc<str>, Value>>,
+    pub namespaces: Vec<BTreeMap<Arc<str>, Value>>,
+    pub out: String,
+    pub n_calls: usize,
+    pub line: usize,
 }
 
 /// Arguments with their values.
@@ -149,7 +146,7 @@ impl<'n> Interpreter<'n> {
     }
 
     /// What `body` writes, in a scope of its own.
-    fn captured(&mut self, body: &Body) -> Run<String> {
+    pub(super) fn captured(&mut self, body: &Body) -> Run<String> {
         let before = std::mem::take(&mut self.out);
         self.scopes.push(BTreeMap::new());
         self.body(body)?;
@@ -186,7 +183,7 @@ impl<'n> Interpreter<'n> {
         if items.values.is_empty() { self.body(&looped.otherwise) } else { Ok(Flow::On) }
     }
 
-    fn assign(&mut self, target: &Target, value: Value) -> Run<()> {
+    pub(super) fn assign(&mut self, target: &Target, value: Value) -> Run<()> {
         self.budget.step()?;
         match target {
             Target::Name(name) => {
@@ -217,7 +214,7 @@ impl<'n> Interpreter<'n> {
         }
     }
 
-    fn lookup(&self, name: &str) -> Value {
+    pub(super) fn lookup(&self, name: &str) -> Value {
         let set = self.scopes.iter().rev().find_map(|scope| scope.get(name));
         let given = || self.given.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
         set.or_else(given)
@@ -233,7 +230,7 @@ impl Interpreter<'_> {
         exprs.iter().map(|expr| self.eval(expr)).collect()
     }
 
-    fn eval(&mut self, expr: &Expr) -> Run<Value> {
+    pub(super) fn eval(&mut self, expr: &Expr) -> Run<Value> {
         self.budget.step()?;
         match expr {
             Expr::Const(value) => Ok(value.clone()),
@@ -315,7 +312,7 @@ impl Interpreter<'_> {
         Ok(Value::Dict(Dict::new(pairs)?))
     }
 
-    fn args(&mut self, call: &Call) -> Run<Args> {
+    pub(super) fn args(&mut self, call: &Call) -> Run<Args> {
         let positional = self.all(&call.positional)?;
         let named = call.named.iter().map(|(name, value)| Ok((name.clone(), self.eval(value)?)));
         Ok(Args { positional, named: named.collect::<Run<_>>()? })
@@ -441,116 +438,5 @@ fn loop_field(items: &Arc<Items>, at: usize, name: &str) -> Option<Value> {
         "depth" => number(1),
         "depth0" => number(0),
         _ => None,
-    }
-}
-
-/// Calls.
-impl Interpreter<'_> {
-    /// A call of a function that every template knows, or of a macro.
-    fn call_name(&mut self, name: &Arc<str>, call: &Call) -> Run<Value> {
-        let value = self.lookup(name);
-        let args = self.args(call)?;
-        if !matches!(value, Value::Undefined(_)) {
-            return self.call(&value, &args);
-        }
-        match &**name {
-            "raise_exception" => {
-                let message = args.need(0, "message")?.text(&mut self.budget)?;
-                Err(Fault::new(FaultKind::Raised, message))
-            }
-            "strftime_now" => {
-                let format = args.need(0, "format")?.text(&mut self.budget)?;
-                let text = self.date.format(&format).map_err(Fault::run)?;
-                self.budget.bytes(text.len())?;
-                Ok(text.into())
-            }
-            "namespace" => {
-                let fields = self.pairs_of(&args)?;
-                self.namespaces.push(
-                    fields
-                        .into_iter()
-                        .filter_map(|(key, value)| match key {
-                            Value::Str(key) => Some((key, value)),
-                            _ => None,
-                        })
-                        .collect(),
-                );
-                Ok(Value::Namespace(self.namespaces.len() - 1))
-            }
-            "dict" => Ok(Value::Dict(Dict::new(self.pairs_of(&args)?)?)),
-            "range" => operators::range(&args, &mut self.budget),
-            _ => Err(Fault::run(format!("unknown function `{name}`"))),
-        }
-    }
-
-    /// The pairs that `dict` makes of its arguments.
-    fn pairs_of(&mut self, args: &Args) -> Run<Vec<(Value, Value)>> {
-        let mut pairs = match args.positional.as_slice() {
-            [] => Vec::new(),
-            [Value::Dict(dict)] => {
-                self.budget.items(dict.pairs.len())?;
-                dict.pairs.clone()
-            }
-            _ => return Err(Fault::run("expected a mapping or named arguments")),
-        };
-        for (name, value) in &args.named {
-            set(&mut pairs, Value::Str(name.clone()), value.clone(), &mut self.budget)?;
-        }
-        Ok(pairs)
-    }
-
-    fn call(&mut self, value: &Value, args: &Args) -> Run<Value> {
-        match value {
-            Value::Macro(called) => self.call_macro(called, args, None),
-            Value::Undefined(reason) => Err(Fault::run(reason.to_string())),
-            other => Err(Fault::run(format!("a {} cannot be called", other.kind()))),
-        }
-    }
-
-    fn call_block(&mut self, call: &Expr, caller: &Arc<Macro>) -> Run<()> {
-        let Expr::Chain(operand, steps) = call else {
-            return Err(Fault::run("`call` needs a call of a macro"));
-        };
-        let [Step::Call(call)] = steps.as_slice() else {
-            return Err(Fault::run("`call` needs a call of a macro"));
-        };
-        let Value::Macro(called) = self.eval(operand)? else {
-            return Err(Fault::run("`call` needs a macro"));
-        };
-        let args = self.args(call)?;
-        let value = self.call_macro(&called, &args, Some(caller))?;
-        value.write(&mut self.out, &mut self.budget)
-    }
-
-    /// What a macro writes. It sees what is set at the top of the template, and its arguments.
-    fn call_macro(&mut self, called: &Arc<Macro>, args: &Args, caller: Option<&Arc<Macro>>) -> Run<Value> {
-        if self.n_calls == MAX_CALLS {
-            return Err(Fault::exhausted(format!("more than {MAX_CALLS} macros call one another")));
-        }
-        let names: Vec<&str> = called.parameters.iter().map(|(name, _)| &**name).collect();
-        args.only(&names)?;
-        // The body of a `call` sees what its place sees.
-        let from = if &*called.name == "caller" { self.scopes.len() } else { 1 };
-        let hidden = self.scopes.split_off(from);
-        self.scopes.push(BTreeMap::new());
-        self.n_calls += 1;
-        for (at, (name, default)) in called.parameters.iter().enumerate() {
-            let value = match (args.get(at, name), default) {
-                (Some(value), _) => value.clone(),
-                (None, Some(default)) => self.eval(default)?,
-                (None, None) => Value::Undefined(format!("the argument `{name}` was not given").into()),
-            };
-            self.assign(&Target::Name(name.clone()), value)?;
-        }
-        if let Some(caller) = caller {
-            self.assign(&Target::Name("caller".into()), Value::Macro(caller.clone()))?;
-        }
-        let line = self.line;
-        let text = self.captured(&called.body)?;
-        self.line = line;
-        self.n_calls -= 1;
-        self.scopes.truncate(from);
-        self.scopes.extend(hidden);
-        Ok(text.into())
     }
 }

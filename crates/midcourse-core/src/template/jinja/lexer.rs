@@ -82,12 +82,8 @@ impl<'s> Lexer<'s> {
     fn run(&mut self) -> Result<(), Fault> {
         while self.at < self.source.len() {
             let rest = &self.source[self.at..];
-            let tags = [("{{", Tag::Expr), ("{%", Tag::Block), ("{#", Tag::Comment)];
-            let next =
-                tags.iter().filter_map(|(open, tag)| Some((rest.find(open)?, *tag))).min_by_key(|t| t.0);
-            let Some((to, tag)) = next else {
+            let Some((to, tag)) = next_tag(rest) else {
                 self.data(rest);
-                self.at = self.source.len();
                 break;
             };
             let sign = rest[to + 2..].chars().next();
@@ -296,6 +292,16 @@ impl<'s> Lexer<'s> {
         }
         Err(self.fault("a text has no end"))
     }
+}
+
+/// Where the next tag opens, and of what kind it is.
+fn next_tag(text: &str) -> Option<(usize, Tag)> {
+    text.match_indices('{').find_map(|(at, _)| match text.as_bytes().get(at + 1)? {
+        b'{' => Some((at, Tag::Expr)),
+        b'%' => Some((at, Tag::Block)),
+        b'#' => Some((at, Tag::Comment)),
+        _ => None,
+    })
 }
 
 /// What the escape after a backslash stands for, and its bytes; Python leaves unknown ones as they are.

@@ -11,6 +11,8 @@
 
 mod ast;
 mod budget;
+mod calls;
+mod expressions;
 mod filters;
 mod interpreter;
 mod json;

@@ -10,114 +10,27 @@ fn render(source: &str) -> Run<String> {
         |role: &str, content: &str| Value::dict([("role", role.into()), ("content", content.into())]);
     let messages = Value::list(vec![message("user", " Hi ")?, message("assistant", "Yes")?])?;
     let names = vec![("messages", messages), ("tools", Value::None), ("bos_token", "<s>".into())];
-    Program::parse(source)?.render(names, Date::default(), 7)
+    Program::parse(source)?.render(names, "2024-02-09".parse().unwrap(), 7)
 }
 
-fn check(source: &str, expected: &str) {
-    assert_eq!(render(source).as_deref(), Ok(expected), "{source}");
-}
+/// `golden/jinja.json`: templates, and what jinja2 writes for them unless it refuses them.
+const GOLDEN: &str = include_str!("../../../../../testdata/golden/jinja.json");
 
-#[test]
-fn white_space_goes_as_jinja_takes_it() {
-    check("a\n{% if true %}\nb\n{% endif %}\nc\n", "a\nb\nc");
-    check("  {% if true %}  x{% endif %}", "  x");
-    check("\t{# gone #}\n\nx", "\nx");
-    check("  {%+ if true %}x{% endif +%}\ny", "  x\ny");
-    check("a  {{- ' b ' -}}  c", "a b c");
-    check("a {{ 1 }}\nb", "a 1\nb");
-    check("x\r\ny\rz", "x\ny\nz");
-    check("{% raw %}{{ x }}{% if %}{% endraw %}", "{{ x }}{% if %}");
-    check("a{%- raw -%} {{ }} {%- endraw -%} b", "a{{ }}b");
-    check("{{ {'a': {'b': 1}} }}", "{'a': {'b': 1}}");
-    check("x{% generation %}\n y {% endgeneration %}z", "x y z");
+#[derive(serde::Deserialize)]
+struct Row {
+    template: String,
+    text: Option<String>,
 }
 
 #[test]
-fn values_are_written_as_python_writes_them() {
-    check(
-        "{{ [true, none, 1, 1.0, 'it\\'s', \"q\\\"\", (1,), {'a': -2}] }}",
-        r#"[True, None, 1, 1.0, "it's", 'q"', (1,), {'a': -2}]"#,
-    );
-    check(
-        "{{ 1e16 }} {{ 1e-5 }} {{ 0.1 + 0.2 }} {{ 3.0 }} {{ 1e300 }}",
-        "1e+16 1e-05 0.30000000000000004 3.0 1e+300",
-    );
-    check(
-        "{{ 7 // 2 }} {{ -7 // 2 }} {{ -7 % 3 }} {{ 7 % -3 }} {{ 7 / 2 }} {{ 2 ** 10 }}",
-        "3 -4 2 -2 3.5 1024",
-    );
-    check("{{ 'abc'[::-1] }} {{ [1,2,3][1:] }} {{ 'abc'[-2:] }} {{ [1,2,3][5:] }}", "cba [2, 3] bc []");
-    check("{{ undefined_name }}|{{ messages[9] }}|{{ messages[0].nope }}", "||");
-    check("{{ 'a' 'b' ~ 1 ~ none }}", "ab1None");
-    check("{{ 1 < 2 < 3 }} {{ 'a' in 'cat' }} {{ 2 not in [1] }} {{ not 0 }}", "True True True True");
-    check("{{ 'x' or 'y' }} {{ '' or 'y' }} {{ 1 and 2 }} {{ 'a' if false }}|", "x y 2 |");
-}
-
-#[test]
-fn loops_scopes_and_macros_are_jinjas() {
-    check("{% for m in messages %}{{ loop.index }}{{ loop.last }}{% endfor %}", "1False2True");
-    check("{% set x = 1 %}{% for i in [1] %}{% set x = 2 %}{% endfor %}{{ x }}", "1");
-    check(
-        "{% set n = namespace(x=1) %}{% for i in [1,2] %}{% set n.x = n.x + i %}{% endfor %}{{ n.x }}",
-        "4",
-    );
-    check(
-        "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}{% if i > 3 %}{% break %}{% endif %}{{ i }}{% endfor %}",
-        "023",
-    );
-    check("{% for i in [] %}x{% else %}none{% endfor %}", "none");
-    check("{% for i in range(6) if i is even %}{{ i }}{% endfor %}", "024");
-    check("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}", "a1");
-    check("{% macro f(x, y='d') %}[{{ x }}{{ y }}]{% endmacro %}{{ f(1) }}{{ f(1, y=2) }}", "[1d][12]");
-    check("{% macro f() %}<{{ caller() }}>{% endmacro %}{% call f() %}in{% endcall %}", "<in>");
-    check("{% set x %}a{{ 1 }}{% endset %}{{ x|upper }}", "A1");
-    check("{% set a, b = 1, 2 %}{{ a }}{{ b }}{% with c = 3 %}{{ c }}{% endwith %}{{ c }}", "123");
-    check("{% filter upper %}x{% endfilter %}", "X");
-}
-
-#[test]
-fn filters_tests_and_methods_are_pythons() {
-    check("{{ ' a '|trim }}{{ 'xax'.strip('x') }}{{ 'ab'.startswith(('b', 'a')) }}", "aaTrue");
-    check("{{ messages|selectattr('role', 'equalto', 'user')|map(attribute='content')|join('-') }}", " Hi ");
-    check("{{ messages|rejectattr('role', 'in', ['user'])|list|length }}", "1");
-    check(
-        "{{ 'a,b,,c'.split(',') }} {{ ' a  b '.split() }} {{ 'a-b-c'.rsplit('-', 1) }}",
-        "['a', 'b', '', 'c'] ['a', 'b'] ['a-b', 'c']",
-    );
-    check("{{ 'x</think>y'.split('</think>')[-1].lstrip('\\n') }}", "y");
-    check(
-        "{{ tools is none }} {{ tools is defined }} {{ nope is defined }} {{ 'a' is string }} {{ {} is mapping }}",
-        "True True False True True",
-    );
-    check(
-        "{{ nope|default('d') }} {{ ''|default('d', true) }} {{ {'b': 1, 'a': 2}|dictsort }}",
-        "d d [('a', 2), ('b', 1)]",
-    );
-    check(
-        "{{ [3, 1, 2]|sort }} {{ [1, 1]|unique }} {{ [1, 2]|sum }} {{ 'a\\nb'|indent(2) }}",
-        "[1, 2, 3] [1] 3 a\n  b",
-    );
-    check(
-        "{{ '{} {x}'.format(1, x=2) }} {{ 'hELLO wORLD'|title }} {{ 'aB'|capitalize }}",
-        "1 2 Hello World Ab",
-    );
-    check("{{ '%02d'|length }}{{ strftime_now('%Y-%m-%d') }}", "41970-01-01");
-    check("{{ messages[0].get('nope', 'd') }}{{ messages[0]['role'] }}{{ '\\u00e9' }}", "duser\u{e9}");
-}
-
-#[test]
-fn tojson_is_that_of_transformers() {
-    let value = "{'b': [1, 2.5, none, true], 'a': '<\u{e9}\\n\"'}";
-    check(&format!("{{{{ {value}|tojson }}}}"), "{\"b\": [1, 2.5, null, true], \"a\": \"<\u{e9}\\n\\\"\"}");
-    check(
-        &format!("{{{{ {value}|tojson(ensure_ascii=true, sort_keys=true) }}}}"),
-        r#"{"a": "<\u00e9\n\"", "b": [1, 2.5, null, true]}"#,
-    );
-    check(
-        "{{ {'a': [1, {}], 'b': []}|tojson(indent=2) }}",
-        "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": []\n}",
-    );
-    check("{{ [1, {'a': 2}]|tojson(separators=(',', ':')) }}", "[1,{\"a\":2}]");
+fn white_space_values_scopes_and_filters_are_those_of_jinja2() {
+    let rows: Vec<Row> = serde_json::from_str(GOLDEN).unwrap();
+    let differing = rows.iter().filter_map(|row| {
+        let found = render(&row.template);
+        (found.clone().ok() != row.text).then(|| format!("{}\n  {:?}\n  {found:?}", row.template, row.text))
+    });
+    let differing: Vec<String> = differing.collect();
+    assert!(differing.is_empty(), "{} of {}:\n{}", differing.len(), rows.len(), differing.join("\n"));
 }
 
 #[test]
@@ -268,7 +181,7 @@ fn no_template_takes_long() {
 #[test]
 fn a_namespace_that_holds_itself_is_no_circle() {
     let cyclic = "{% set n = namespace(a=1) %}{% set n.me = n %}{{ n.me.me.a }}{{ n == n.me }}";
-    check(cyclic, "1True");
+    assert_eq!(render(cyclic).unwrap(), "1True");
     for used in ["{{ n }}", "{{ n|tojson }}", "{{ [n] }}", "{{ n ~ '' }}"] {
         assert_eq!(render(&[cyclic, used].concat()).unwrap_err().kind, FaultKind::Run, "{used}");
     }
