@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use midcourse_core::data::Sample;
 use midcourse_core::eval::{self, PlannedSample, Set};
+use midcourse_core::report::strip_controls;
 use midcourse_engine::local::BatchLimits;
 
 use crate::args::EvalArgs;
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let choice = framing::choice(plan.chat_template.as_deref());
     let mut model = model::load(&plan.model, limits, &choice)?;
     model.template = model.template.framed(plan.settings.framing.clone());
-    say(&format!("chat template: {}", model.template.origin()));
+    say(&format!("chat template: {}", strip_controls(model.template.origin())));
     let planned = plan_samples(&plan, &samples, &model)?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
     let out = out.map_or_else(|| free_directory(&plan.model), Ok)?;

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<u8> {
     }));
     lines.push(String::new());
     lines.extend(other.explain(model.tokenizer.as_ref())?);
-    lines.push(format!("  `--mode {}` shows them", other.mode.name()));
+    lines.push(format!("  shown with --mode {}", other.mode.name()));
     print(&lines.join("\n"));
     Ok(0)
 }

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+
 use super::{Date, FaultKind, Program, Run, Value};
 
 fn render(source: &str) -> Run<String> {
@@ -195,4 +197,68 @@ fn linear_work_on_long_texts_is_allowed() {
     let names = vec![("messages", Value::list(vec![message]).unwrap())];
     let text = Program::parse(source).unwrap().render(names, Date::default(), long.len()).unwrap();
     assert_eq!(text.len(), 2 * long.len() - 1 + 7);
+}
+
+/// Templates in use, to be damaged.
+const WHOLE: [&str; 6] = [
+    include_str!("../../../../../testdata/templates/glm-4.5.jinja"),
+    include_str!("../../../../../testdata/templates/llama-3.1.jinja"),
+    include_str!("../../../../../testdata/templates/mistral-v3.jinja"),
+    include_str!("../../../../../testdata/templates/phi-3.jinja"),
+    include_str!("../../../../../testdata/templates/qwen3.jinja"),
+    include_str!("../../../../../testdata/templates/smollm3.jinja"),
+];
+
+/// Pieces that change what a template means.
+const PIECES: [&str; 16] = [
+    "{%",
+    "%}",
+    "{{",
+    "}}",
+    "{#",
+    "-",
+    "'",
+    "\"",
+    "(",
+    "]",
+    "{% for i in range(99999) %}",
+    "{% endfor %}",
+    " * 9999999 ",
+    "|tojson(indent=999999)",
+    "{% set messages = [messages, messages] %}",
+    "\u{1f370}",
+];
+
+/// A template with some pieces taken out, doubled or put in.
+fn damaged() -> impl Strategy<Value = String> {
+    let change = (any::<proptest::sample::Index>(), 0..40_usize, 0..=PIECES.len());
+    let changes = proptest::collection::vec(change, 1..6);
+    (proptest::sample::select(&WHOLE[..]), changes).prop_map(|(whole, changes)| {
+        let mut chars: Vec<char> = whole.chars().collect();
+        for (place, n, piece) in changes {
+            let at = place.index(chars.len());
+            let end = (at + n).min(chars.len());
+            match PIECES.get(piece) {
+                Some(piece) => drop(chars.splice(at..at, piece.chars())),
+                None if n % 2 == 0 => drop(chars.drain(at..end)),
+                None => {
+                    let doubled: Vec<char> = chars[at..end].to_vec();
+                    chars.splice(at..at, doubled);
+                }
+            }
+        }
+        chars.into_iter().collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+
+    #[test]
+    fn damaged_templates_end_soon_and_never_panic(source in damaged()) {
+        let started = Instant::now();
+        let rendered = render(&source);
+        prop_assert!(started.elapsed() < Duration::from_secs(1));
+        prop_assert!(rendered.is_ok_and(|text| text.len() <= 8 << 20) || render(&source).is_err());
+    }
 }
