@@ -35,6 +35,8 @@ VALUES = [
 ]
 
 SCOPES = [
+    "{{ strftime_now is defined }} {{ raise_exception is defined }} {{ range is callable }} {{ namespace is undefined }} {{ f is callable }}",
+    "{% if strftime_now %}a{% endif %}{% set range = 5 %}{{ range }}",
     "{% for m in messages %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.first }}{{ loop.last }}{{ loop.length }}{% endfor %}", "{% set x = 1 %}{% for i in [1] %}{% set x = 2 %}{{ x }}{% endfor %}{{ x }}",
     "{% set n = namespace(x=1) %}{% for i in [1,2] %}{% set n.x = n.x + i %}{% endfor %}{{ n.x }}", "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}{% if i > 3 %}{% break %}{% endif %}{{ i }}{% endfor %}", "{% for i in [] %}x{% else %}none{% endfor %}",
     "{% for i in range(6) if i is even %}{{ i }}{{ loop.length }}{% endfor %}", "{% for k, v in {'a': 1, 'b': 2}.items() %}{{ k }}{{ v }}{{ loop.last }}{% endfor %}", "{% for k in {'a': 1} %}{{ k }}{% endfor %}", "{% for c in 'ab' %}{{ c }}.{% endfor %}", "{% for i in nope %}x{% else %}y{% endfor %}",

@@ -3,49 +3,70 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ast::{Call, Expr, Macro, Step, Target};
+use super::ast::{Expr, Macro, Step, Target};
 use super::interpreter::{Args, Interpreter, set};
 use super::value::{Dict, Value};
 use super::{Fault, FaultKind, Run, operators};
+
+/// A function that every template knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::template) enum Function {
+    RaiseException,
+    StrftimeNow,
+    Namespace,
+    Dict,
+    Range,
+}
+
+impl Function {
+    /// The function of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "raise_exception" => Self::RaiseException,
+            "strftime_now" => Self::StrftimeNow,
+            "namespace" => Self::Namespace,
+            "dict" => Self::Dict,
+            "range" => Self::Range,
+            _ => return None,
+        })
+    }
+}
 
 /// Macros that call one another.
 const MAX_CALLS: usize = 32;
 
 impl Interpreter<'_> {
-    /// A call of a function that every template knows, or of a macro.
-    pub(super) fn call_name(&mut self, name: &Arc<str>, call: &Call) -> Run<Value> {
-        let value = self.lookup(name);
-        let args = self.args(call)?;
-        if !matches!(value, Value::Undefined(_)) {
-            return self.call(&value, &args);
+    pub(super) fn call(&mut self, value: &Value, args: &Args) -> Run<Value> {
+        match value {
+            Value::Function(function) => self.call_function(*function, args),
+            Value::Macro(called) => self.call_macro(called, args, None),
+            Value::Undefined(reason) => Err(Fault::run(reason.to_string())),
+            other => Err(Fault::run(format!("a {} cannot be called", other.kind()))),
         }
-        match &**name {
-            "raise_exception" => {
+    }
+
+    fn call_function(&mut self, function: Function, args: &Args) -> Run<Value> {
+        match function {
+            Function::RaiseException => {
                 let message = args.need(0, "message")?.text(&mut self.budget)?;
                 Err(Fault::new(FaultKind::Raised, message))
             }
-            "strftime_now" => {
+            Function::StrftimeNow => {
                 let format = args.need(0, "format")?.text(&mut self.budget)?;
                 let text = self.date.format(&format).map_err(Fault::run)?;
                 self.budget.bytes(text.len())?;
                 Ok(text.into())
             }
-            "namespace" => {
-                let fields = self.pairs_of(&args)?;
-                self.namespaces.push(
-                    fields
-                        .into_iter()
-                        .filter_map(|(key, value)| match key {
-                            Value::Str(key) => Some((key, value)),
-                            _ => None,
-                        })
-                        .collect(),
-                );
+            Function::Namespace => {
+                let fields = self.pairs_of(args)?.into_iter().filter_map(|(key, value)| match key {
+                    Value::Str(key) => Some((key, value)),
+                    _ => None,
+                });
+                self.namespaces.push(fields.collect());
                 Ok(Value::Namespace(self.namespaces.len() - 1))
             }
-            "dict" => Ok(Value::Dict(Dict::new(self.pairs_of(&args)?)?)),
-            "range" => operators::range(&args, &mut self.budget),
-            _ => Err(Fault::run(format!("unknown function `{name}`"))),
+            Function::Dict => Ok(Value::Dict(Dict::new(self.pairs_of(args)?)?)),
+            Function::Range => operators::range(args, &mut self.budget),
         }
     }
 
@@ -63,14 +84,6 @@ impl Interpreter<'_> {
             set(&mut pairs, Value::Str(name.clone()), value.clone(), &mut self.budget)?;
         }
         Ok(pairs)
-    }
-
-    pub(super) fn call(&mut self, value: &Value, args: &Args) -> Run<Value> {
-        match value {
-            Value::Macro(called) => self.call_macro(called, args, None),
-            Value::Undefined(reason) => Err(Fault::run(reason.to_string())),
-            other => Err(Fault::run(format!("a {} cannot be called", other.kind()))),
-        }
     }
 
     pub(super) fn call_block(&mut self, call: &Expr, caller: &Arc<Macro>) -> Run<()> {

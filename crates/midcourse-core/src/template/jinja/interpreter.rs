@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::ast::{Body, Call, Expr, For, Operator, Step, Stmt, StmtKind, Target};
 use super::budget::Budget;
+use super::calls::Function;
 use super::value::{Dict, Items, Value};
 use super::{Fault, Run, filters, methods, operators, predicates};
 use crate::template::date::Date;
@@ -217,9 +218,9 @@ impl<'n> Interpreter<'n> {
     pub(super) fn lookup(&self, name: &str) -> Value {
         let set = self.scopes.iter().rev().find_map(|scope| scope.get(name));
         let given = || self.given.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
-        set.or_else(given)
-            .cloned()
-            .unwrap_or_else(|| Value::Undefined(format!("`{name}` is undefined").into()))
+        let function = || Function::named(name).map(Value::Function);
+        let absent = || Value::Undefined(format!("`{name}` is undefined").into());
+        set.or_else(given).cloned().or_else(function).unwrap_or_else(absent)
     }
 }
 
@@ -280,11 +281,6 @@ impl Interpreter<'_> {
                 }
             }
             Expr::Chain(operand, steps) => {
-                // The only name that is called, rather than what it stands for.
-                if let (Expr::Name(name), Some(Step::Call(call))) = (&**operand, steps.first()) {
-                    let value = self.call_name(name, call)?;
-                    return self.steps(value, &steps[1..]);
-                }
                 let value = self.eval(operand)?;
                 self.steps(value, steps)
             }

@@ -41,7 +41,7 @@ pub(super) fn holds(name: &str, value: &Value, args: &Args, budget: &mut Budget)
             value,
             Value::Undefined(_) | Value::Str(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_)
         ),
-        "callable" => matches!(value, Value::Macro(_)),
+        "callable" => matches!(value, Value::Undefined(_) | Value::Function(_) | Value::Macro(_)),
         "odd" => whole()?.rem_euclid(2) == 1,
         "even" => whole()?.rem_euclid(2) == 0,
         "divisibleby" => match args.need(0, "num")?.as_int() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::ast::Macro;
 use super::budget::Budget;
+use super::calls::Function;
 use super::{Fault, Run};
 
 /// Containers in containers: messages take three levels.
@@ -28,6 +29,7 @@ pub(in crate::template) enum Value {
     Dict(Arc<Dict>),
     /// Number of a namespace.
     Namespace(usize),
+    Function(Function),
     Macro(Arc<Macro>),
     /// A loop at one of its turns.
     Loop(Arc<Items>, usize),
@@ -132,6 +134,7 @@ impl Value {
             Self::Tuple(_) => "tuple",
             Self::Dict(_) => "dict",
             Self::Namespace(_) => "namespace",
+            Self::Function(_) => "function",
             Self::Macro(_) => "macro",
             Self::Loop(..) => "loop",
         }
@@ -146,7 +149,7 @@ impl Value {
             Self::Str(text) => !text.is_empty(),
             Self::List(items) | Self::Tuple(items) => !items.values.is_empty(),
             Self::Dict(dict) => !dict.pairs.is_empty(),
-            Self::Namespace(_) | Self::Macro(_) | Self::Loop(..) => true,
+            Self::Namespace(_) | Self::Function(_) | Self::Macro(_) | Self::Loop(..) => true,
         }
     }
 
@@ -228,6 +231,7 @@ impl Value {
             }
             (Self::Dict(a), Self::Dict(b)) => a.pairs.len() == b.pairs.len() && same_pairs(a, b, budget)?,
             (Self::Namespace(a), Self::Namespace(b)) => a == b,
+            (Self::Function(a), Self::Function(b)) => a == b,
             (Self::Macro(a), Self::Macro(b)) => Arc::ptr_eq(a, b),
             (Self::Loop(a, at), Self::Loop(b, bt)) => Arc::ptr_eq(a, b) && at == bt,
             _ => false,
@@ -320,7 +324,7 @@ impl Value {
                 }
                 budget.push(out, "}")
             }
-            Self::Namespace(_) | Self::Macro(_) | Self::Loop(..) => {
+            Self::Namespace(_) | Self::Function(_) | Self::Macro(_) | Self::Loop(..) => {
                 Err(Fault::run(format!("a {} has no text", self.kind())))
             }
         }
