@@ -46,6 +46,8 @@ SCOPES = [
 ]
 
 FILTERS = [
+    "{{ (range(50)|list + ['a'] + range(50)|list)|sort }}", "{{ ['b', 'A', 'a', 'B']|max }} {{ ['b', 'A', 'a', 'B']|min }} {{ ['b', 'A', 'a', 'B']|sort(reverse=true) }}",
+    "{{ ['b', 'A', 'a']|sort(case_sensitive=true) }} {{ [{'k': 2}, {'k': 1}]|sort(attribute='k') }} {{ {'a': 2, 'B': 1}|dictsort(false, 'value') }} {{ {'a': 2, 'B': 1}|dictsort(reverse=true) }}",
     "{{ ' a '|trim }}|{{ 'xax'.strip('x') }}|{{ ' a '.lstrip() }}|{{ ' a '.rstrip() }}|{{ 'xxa'|trim('x') }}", "{{ 'ab'.startswith(('b', 'a')) }} {{ 'ab'.endswith('b') }} {{ 'ab'.startswith('b') }}", "{{ messages|selectattr('role', 'equalto', 'user')|map(attribute='content')|join('-') }}", "{{ messages|rejectattr('role', 'in', ['user'])|list|length }}", "{{ messages|selectattr('role')|list|count }}",
     "{{ 'a,b,,c'.split(',') }} {{ ' a  b '.split() }} {{ 'a-b-c'.rsplit('-', 1) }} {{ 'a-b-c'.split('-', 1) }} {{ ' a b  c '.split(none, 1) }} {{ ''.split('x') }} {{ ''.split() }}", "{{ 'x</think>y'.split('</think>')[-1].lstrip('\\n') }}", "{{ 'a\\nb\\n\\nc'.splitlines() }} {{ 'aXbX'.replace('X', '-') }} {{ 'aXbX'.replace('X', '-', 1) }} {{ 'ab'|replace('', '.') }}",
     "{{ none is none }} {{ tools is defined }} {{ nope is defined }} {{ 'a' is string }} {{ {} is mapping }} {{ [] is sequence }} {{ 'a' is sequence }} {{ 1 is number }} {{ true is boolean }} {{ 1.5 is float }} {{ 1 is integer }} {{ true is integer }} {{ [] is iterable }} {{ 5 is iterable }}", "{{ nope is none }} {{ tools is none }} {{ false is false }} {{ 0 is false }} {{ 3 is odd }} {{ 'a' is eq 'a' }} {{ 1 is in [1] }} {{ not 1 is none }} {{ 1 is not none }} {{ 'A' is upper }} {{ 'a1' is lower }} {{ 2 is gt 1 }}",

@@ -223,14 +223,14 @@ fn sequence(run: &mut Interpreter<'_>, name: &str, value: &Value, args: &Args) -
         "sort" => {
             let items = value.items(&mut run.budget)?;
             let keyed = sort_keys(run, items, args)?;
-            Value::list(sorted(run, keyed, args)?)
+            items_of(sorted(run, keyed, args.get(0, "reverse").is_some_and(Value::is_true))?)
         }
         "unique" => unique(run, value, args),
         "min" | "max" => {
             let items = value.items(&mut run.budget)?;
             let keyed = sort_keys(run, items, args)?;
-            let mut items = sorted(run, keyed, &Args::default())?;
-            Ok(if name == "min" { items.drain(..).next() } else { items.pop() }.unwrap_or_else(nothing))
+            let first = sorted(run, keyed, name == "max")?.into_iter().next();
+            Ok(first.map_or_else(nothing, |(_, item)| item))
         }
         "sum" => {
             let mut sum = args.get(1, "start").cloned().unwrap_or(Value::Int(0));
@@ -273,23 +273,32 @@ fn sort_keys(run: &mut Interpreter<'_>, items: Vec<Value>, args: &Args) -> Run<V
     items.into_iter().map(key).collect()
 }
 
-/// The items in order of their keys.
-fn sorted(run: &mut Interpreter<'_>, mut keyed: Vec<(Value, Value)>, args: &Args) -> Run<Vec<Value>> {
-    let reverse = args.get(0, "reverse").is_some_and(Value::is_true);
-    let mut fault = None;
-    keyed.sort_by(|a, b| {
-        let order =
-            if fault.is_some() { Ok(std::cmp::Ordering::Equal) } else { a.0.order(&b.0, &mut run.budget) };
-        let order = order.unwrap_or_else(|error| {
-            fault = Some(error);
-            std::cmp::Ordering::Equal
-        });
-        if reverse { order.reverse() } else { order }
-    });
-    match fault {
-        Some(fault) => Err(fault),
-        None => Ok(keyed.into_iter().map(|(_, item)| item).collect()),
+/// The items in order of their keys; those of equal keys stay in their order.
+///
+/// The standard library's sort may panic where values have no order, which only shows on the way.
+fn sorted(
+    run: &mut Interpreter<'_>,
+    mut keyed: Vec<(Value, Value)>,
+    reverse: bool,
+) -> Run<Vec<(Value, Value)>> {
+    if keyed.len() < 2 {
+        return Ok(keyed);
     }
+    let right = keyed.split_off(keyed.len() / 2);
+    let mut left = sorted(run, keyed, reverse)?.into_iter().peekable();
+    let mut right = sorted(run, right, reverse)?.into_iter().peekable();
+    let mut all = Vec::with_capacity(left.len() + right.len());
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        let order = a.0.order(&b.0, &mut run.budget)?;
+        let right_first = if reverse { order.is_lt() } else { order.is_gt() };
+        all.extend(if right_first { right.next() } else { left.next() });
+    }
+    all.extend(left.chain(right));
+    Ok(all)
+}
+
+fn items_of(keyed: Vec<(Value, Value)>) -> Run<Value> {
+    Value::list(keyed.into_iter().map(|(_, item)| item).collect())
 }
 
 fn dictsort(run: &mut Interpreter<'_>, dict: &Dict, args: &Args) -> Run<Value> {
@@ -304,8 +313,7 @@ fn dictsort(run: &mut Interpreter<'_>, dict: &Dict, args: &Args) -> Run<Value> {
         }
     };
     let keyed = pairs.values.iter().zip(&dict.pairs).map(key).collect();
-    let reverse = args.get(2, "reverse").cloned().unwrap_or(Value::Bool(false));
-    Value::list(sorted(run, keyed, &Args { positional: vec![reverse], named: Vec::new() })?)
+    items_of(sorted(run, keyed, args.get(2, "reverse").is_some_and(Value::is_true))?)
 }
 
 fn unique(run: &mut Interpreter<'_>, value: &Value, args: &Args) -> Run<Value> {
