@@ -2,10 +2,10 @@
 
     python testdata/golden.py [--smollm2 FILE.gguf] [--out DIR]
 
-`cargo xtask golden` runs it in a virtual environment with the versions of requirements.txt. References are
-transformers and torch in float32 on this machine's CPU, log-probabilities in float64 from their logits.
-Writers are not their own witnesses: the GGUF files are read back by transformers and compared with the
-safetensors they were made of, and ids are made a second time by naive_bpe.py.
+`cargo xtask golden` runs it in a virtual environment with the versions of perf/peers/requirements.txt. It makes
+the models of families.py too. References are transformers and torch in float32 on this machine's CPU,
+log-probabilities in float64 from their logits. Writers are not their own witnesses: the GGUF files are read back
+by transformers and compared with the safetensors they were made of, and ids are made a second time by naive_bpe.py.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 import conversations
 import jinja_snippets
+import families
 import naive_bpe
 import templates
 import tiny_models
@@ -48,6 +49,7 @@ def main():
     jinja_snippets.write_all(args.out)
     write(args.out / "golden" / "tiny.json", tiny_golden(args.out))
     write(args.out / "golden" / "smollm2.json", smollm2_golden(args.smollm2))
+    families.write_all(args.out)
 
 
 def tiny_golden(out):

@@ -76,9 +76,9 @@ fn test() -> Result<(), String> {
 /// Makes the goldens again; their tests say whether midcourse still agrees.
 fn golden() -> Result<(), String> {
     let data = root().join("testdata");
-    let python = python::venv("golden", &data.join("requirements.txt"))?;
-    let model = model_path()?;
-    run(Command::new(python).arg(data.join("golden.py")).arg("--smollm2").arg(model).arg("--out").arg(&data))
+    let mut script = Command::new(python::references()?);
+    script.arg(data.join("golden.py")).arg("--smollm2").arg(model_path()?).arg("--out").arg(&data);
+    run(script.env("HF_HUB_OFFLINE", "1").env("TQDM_DISABLE", "1"))
 }
 
 /// Fetches the small model and returns where it is.

@@ -59,12 +59,12 @@ fn measure(peers: Peers) -> Result<Figures, String> {
     crate::cargo(&["build", "--release", "--package", "midcourse-engine", "--example", "perf_eval"])?;
     let mut figures = Figures::default();
     if peers == Peers::Released {
-        let directory = crate::root().join("perf/peers");
-        let python = crate::python::exact_venv("peers", &directory.join("requirements.txt"))?;
+        let python = crate::python::references()?;
+        let released = crate::root().join("perf/peers/released.py");
         for round in PEER_ROUNDS {
             figures.ours.push(time_ours(&model)?);
             let mut script = Command::new(&python);
-            script.arg(directory.join("released.py")).arg("--model").arg(&model);
+            script.arg(&released).arg("--model").arg(&model);
             script.args(["--data", DATA, "--round", round]);
             script.env("HF_HUB_OFFLINE", "1").env("TQDM_DISABLE", "1");
             let peer = PeerRun::read(&output_of(&mut script)?)?;

@@ -6,24 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The Python of the environment `name` with `requirements` and whatever they depend on.
-pub(crate) fn venv(name: &str, requirements: &Path) -> Result<PathBuf, String> {
-    make(name, requirements, Dependencies::Resolved)
+/// The Python of the references: the programs that midcourse is measured against, and the goldens' scripts.
+pub(crate) fn references() -> Result<PathBuf, String> {
+    exact_venv("peers", &crate::root().join("perf/peers/requirements.txt"))
 }
 
 /// The Python of the environment `name` with exactly `requirements`: they are the whole list.
-pub(crate) fn exact_venv(name: &str, requirements: &Path) -> Result<PathBuf, String> {
-    make(name, requirements, Dependencies::Listed)
-}
-
-/// Where the packages that the required ones depend on come from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dependencies {
-    Resolved,
-    Listed,
-}
-
-fn make(name: &str, requirements: &Path, dependencies: Dependencies) -> Result<PathBuf, String> {
+fn exact_venv(name: &str, requirements: &Path) -> Result<PathBuf, String> {
     let wanted = std::fs::read_to_string(requirements);
     let wanted = wanted.map_err(|error| format!("{}: {error}", requirements.display()))?;
     let environment = crate::root().join("target/xtask").join(format!("venv-{name}"));
@@ -33,10 +22,7 @@ fn make(name: &str, requirements: &Path, dependencies: Dependencies) -> Result<P
     }
     run(Command::new(system_python()).args(["-m", "venv", "--clear"]).arg(&environment))?;
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    if dependencies == Dependencies::Listed {
-        pip.arg("--no-deps");
-    }
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
     run(pip.arg("--requirement").arg(requirements))?;
     std::fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
     Ok(python)

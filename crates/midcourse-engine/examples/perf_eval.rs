@@ -14,8 +14,7 @@ use midcourse_core::data;
 use midcourse_core::engine::{BoxError, Continue, Forest, Grown, Growth, Sampling, TokenId, Tree, Usage};
 use midcourse_core::eval::{self, EarlyStop, EvalSettings, Opener, PlannedSample, Set, Unit};
 use midcourse_core::template::Mode;
-use midcourse_engine::chat_template::TemplateChoice;
-use midcourse_engine::local::{BatchLimits, LocalModel};
+use midcourse_engine::local::{LoadOptions, LocalModel};
 use midcourse_engine::model::ModelConfig;
 
 const N_SAMPLES: usize = 8;
@@ -23,7 +22,7 @@ const N_SAMPLES: usize = 8;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, rows] = arguments.as_slice() else { return Err("expected MODEL.gguf DATA.jsonl".into()) };
-    let model = LocalModel::load(Path::new(model), "perf", BatchLimits::default(), &TemplateChoice::Own)?;
+    let model = LocalModel::load(Path::new(model), "perf", LoadOptions::default())?;
     let set = data::parse(rows, &std::fs::read(rows)?)?;
     let settings = settings();
     let plan = set.samples.iter().take(N_SAMPLES).map(|sample| {
@@ -132,7 +131,7 @@ impl Reference {
     const BATCHES: [usize; 5] = [64, 128, 256, 512, 1024];
 
     fn new(config: &ModelConfig) -> Self {
-        let layers = config.layer_shapes().map(|(n, k)| (n, k, config.n_layers));
+        let layers = config.layer_shapes().map(|(n, k)| (n, k, config.layers.len()));
         let shapes = layers.into_iter().chain([(config.vocab, config.width, 1)]).collect();
         Self { shapes, cells: vec![[Cell::default(); 2]; Self::BATCHES.len()] }
     }

@@ -56,6 +56,21 @@ pub enum Error {
         /// The shape in the file.
         found: Vec<usize>,
     },
+    /// The weights do not fit into memory.
+    #[error(
+        "{}: it takes {:.1} GB of memory with what grows at once, and {:.1} GB are free",
+        path.display(), *needed as f64 / 1e9, *free as f64 / 1e9
+    )]
+    TooLarge {
+        /// The model.
+        path: PathBuf,
+        /// Bytes that the weights and the largest batch take.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// What to do instead.
+        hint: String,
+    },
     /// The model computed something that is not a number.
     #[error("the model's logits are not finite after {n_tokens} tokens")]
     NotFinite {
@@ -96,7 +111,9 @@ impl Error {
     pub fn hint(&self) -> &str {
         match self {
             Self::Read { .. } => "check the path; `midcourse models` lists what is there",
-            Self::ModelFile { hint, .. } | Self::Unsupported { hint, .. } => hint,
+            Self::ModelFile { hint, .. } | Self::Unsupported { hint, .. } | Self::TooLarge { hint, .. } => {
+                hint
+            }
             Self::Config { .. } | Self::Shape { .. } | Self::ForeignToken { .. } => {
                 "configuration and weights must come from the same model; download it again"
             }

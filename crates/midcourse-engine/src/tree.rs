@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use midcourse_core::engine::TokenId;
 
 use crate::model::ModelConfig;
+use crate::model::rotary::Frequencies;
 
 /// Marks the parent of the root.
 const NO_PARENT: u32 = u32::MAX;
@@ -22,6 +23,8 @@ pub(crate) struct TokenTree {
     depths: Vec<u32>,
     children: BTreeMap<(u32, TokenId), u32>,
     trunk_len: usize,
+    /// For every rotary embedding of the model.
+    frequencies: Vec<Frequencies>,
     pub cache: KvCache,
     /// Normed hidden states, (nodes, D); those of nodes not yet computed are zero or missing.
     hidden: Vec<f32>,
@@ -89,8 +92,9 @@ impl GrownHead {
 }
 
 impl TokenTree {
-    /// A tree with its trunk laid out and nothing computed, and room for `n_grown` more nodes.
-    pub(crate) fn new(config: &ModelConfig, trunk: &[TokenId], n_grown: usize) -> Self {
+    /// A tree with its trunk laid out and nothing computed, and room for `n_grown` more nodes, none deeper than
+    /// `longest` tokens.
+    pub(crate) fn new(config: &ModelConfig, trunk: &[TokenId], (n_grown, longest): (usize, usize)) -> Self {
         let n = trunk.len();
         let link = |i: usize| if i == 0 { NO_PARENT } else { i as u32 - 1 };
         Self {
@@ -100,6 +104,7 @@ impl TokenTree {
             children: (1..n).map(|i| ((i as u32 - 1, trunk[i]), i as u32)).collect(),
             trunk_len: n,
             cache: KvCache::new(config, n, n_grown),
+            frequencies: config.rotaries.iter().map(|rotary| rotary.frequencies(longest)).collect(),
             hidden: Vec::with_capacity((n + n_grown) * config.width),
             width: config.width,
         }
@@ -125,6 +130,11 @@ impl TokenTree {
     /// Number of ancestors, which is also the token's position.
     pub(crate) fn depth(&self, node: usize) -> usize {
         self.depths[node] as usize
+    }
+
+    /// Cosines and sines of a rotary embedding of the model at a node.
+    pub(crate) fn angles(&self, rotary: usize, node: usize) -> impl Iterator<Item = (f32, f32)> {
+        self.frequencies[rotary].angles(self.depth(node))
     }
 
     pub(crate) fn trunk_len(&self) -> usize {
@@ -188,13 +198,13 @@ impl KvCache {
     fn new(config: &ModelConfig, trunk_len: usize, n_grown: usize) -> Self {
         let trunk_stride = trunk_len.next_multiple_of(crate::model::LANES);
         let head_stride = config.head_dim.next_multiple_of(crate::model::LANES);
-        let layer = || LayerCache {
+        let layer = |_| LayerCache {
             trunk_keys: vec![0.0; config.n_kv_heads * head_stride * trunk_stride],
             trunk_values: vec![0.0; config.n_kv_heads * trunk_len * head_stride],
             // Pages are taken as they are written to, not here.
             grown: Vec::with_capacity(n_grown * config.n_kv_heads * 2 * head_stride),
         };
-        let layers = (0..config.n_layers).map(|_| layer()).collect();
+        let layers = config.layers.iter().map(layer).collect();
         Self { layers, trunk_stride, head_stride }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done · 1 done, but a limit you set was missed · 2 usage · 3 bad input · \
-    5 storage · 6 not supported · 70 internal error · 130, 143 stopped by a signal, everything finished recorded";
+    4 endpoint · 5 storage · 6 not supported · 70 internal error · 130, 143 stopped by a signal, everything finished recorded";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -34,7 +34,7 @@ pub(crate) enum Command {
     /// Look at data files
     #[command(subcommand)]
     Data(DataCommand),
-    /// List the models that can be named, or fetch one
+    /// List the models that can be fetched or are in the caches, fetch one, describe one, remove one
     Models {
         #[command(subcommand)]
         command: Option<ModelsCommand>,
@@ -109,9 +109,22 @@ pub(crate) enum DataCommand {
 /// What to do with models.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
-    /// Fetch a model into the cache and check its hash
+    /// Fetch a model into its cache and check it
     Pull {
-        /// A name of `midcourse models`
+        /// A name of `midcourse models`, or hf:ORG/NAME[/FILE.gguf][@REVISION]
+        name: String,
+    },
+    /// Describe a model without loading its weights: sizes, memory, template, special tokens, prefill proof
+    Show {
+        /// A name of `midcourse models`, hf:ORG/NAME[/FILE.gguf][@REVISION], or the path of a model
+        name: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a model from its cache
+    Rm {
+        /// A name of `midcourse models`, or hf:ORG/NAME for everything that the cache has of the repository
         name: String,
     },
 }

@@ -10,6 +10,7 @@ pub(crate) const GATE: u8 = 1;
 /// Arguments that cannot be understood or do not go together.
 pub(crate) const USAGE: u8 = 2;
 const INPUT: u8 = 3;
+const ENDPOINT: u8 = 4;
 const STORAGE: u8 = 5;
 const UNSUPPORTED: u8 = 6;
 const INTERNAL: u8 = 70;
@@ -26,6 +27,12 @@ pub(crate) enum Failure {
     /// Something this build does not do.
     #[error("{problem}")]
     Unsupported { problem: String, hint: String },
+    /// A server refuses, or answers with something else than it should.
+    #[error("{problem}")]
+    Endpoint { problem: String, hint: String },
+    /// No server answers, or none that can serve now.
+    #[error("{problem}")]
+    Unreachable { problem: String, hint: String },
     /// A signal ended the run; everything finished is recorded.
     #[error("stopped by {name}; everything finished is recorded")]
     Signal { name: &'static str, code: u8, hint: String },
@@ -38,6 +45,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             Failure::Usage { .. } => USAGE,
             Failure::Input { .. } => INPUT,
             Failure::Unsupported { .. } => UNSUPPORTED,
+            Failure::Endpoint { .. } | Failure::Unreachable { .. } => ENDPOINT,
             Failure::Signal { code, .. } => *code,
         });
         let core = || {
@@ -67,6 +75,8 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
             Failure::Usage { hint, .. }
             | Failure::Input { hint, .. }
             | Failure::Unsupported { hint, .. }
+            | Failure::Endpoint { hint, .. }
+            | Failure::Unreachable { hint, .. }
             | Failure::Signal { hint, .. } => hint.as_str(),
         });
         let core = || cause.downcast_ref().map(CoreError::hint);
@@ -76,8 +86,21 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
     });
     let hint =
         hint.unwrap_or("this is a defect of midcourse; please report it with the command that led here");
-    let text = midcourse_core::report::strip_controls(&causes(error));
+    let text = shortened(&midcourse_core::report::strip_controls(&causes(error)));
     format!("error: {text}\nhint: {hint}")
+}
+
+/// A text without its middle when it is long: what is found in a hostile file can be of any length.
+fn shortened(text: &str) -> String {
+    const START: usize = 600;
+    const END: usize = 200;
+    let n = text.chars().count();
+    if n <= START + END {
+        return text.to_owned();
+    }
+    let (start, end): (String, String) =
+        (text.chars().take(START).collect(), text.chars().skip(n - END).collect());
+    format!("{start} … {end}")
 }
 
 /// The error and what caused it, but no cause that the text before it has told already.

@@ -8,6 +8,7 @@ mod catalogue;
 mod commands;
 mod failure;
 mod framing;
+mod hub;
 mod input;
 mod manifest;
 mod model;

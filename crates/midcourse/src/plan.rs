@@ -25,7 +25,8 @@ const MAX_THREADS: usize = 1024;
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct EvalOptions {
-    /// The model: a name of `midcourse models`, a .gguf file, a directory with config.json, or scripted:FILE
+    /// The model: a name of `midcourse models`, hf:ORG/NAME[/FILE.gguf][@REVISION], a .gguf file, a directory
+    /// with config.json, or scripted:FILE
     #[arg(long, value_name = "M")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

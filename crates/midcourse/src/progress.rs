@@ -1,6 +1,9 @@
 //! A progress bar with rate and time left; nothing when standard error is no terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use midcourse_core::report::strip_controls;
+
+use crate::terminal::{is_watched, say};
 
 /// Progress of sampling, in tokens.
 #[derive(Debug)]
@@ -31,6 +34,42 @@ impl Progress {
 
     /// Removes the bar.
     pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Progress of a file that is fetched, in bytes; the bar goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    bar: ProgressBar,
+}
+
+impl Transfer {
+    /// A bar for a file of `n_bytes`, of which `n_there` have come before. A line where nobody watches.
+    pub(crate) fn new(file: &str, n_bytes: u64, n_there: u64) -> Self {
+        if !is_watched() && n_bytes > 1 << 20 {
+            let there =
+                if n_there > 0 { format!(", {} MB there", n_there / 1_000_000) } else { String::new() };
+            say(&format!("fetching {file} ({} MB{there}) …", n_bytes / 1_000_000));
+        }
+        let bar = ProgressBar::new(n_bytes).with_position(n_there);
+        let line = "{spinner} {msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} · {decimal_bytes_per_sec} · {eta} left ";
+        if let Ok(style) = ProgressStyle::with_template(line) {
+            bar.set_style(style);
+        }
+        bar.set_message(strip_controls(file));
+        bar.reset_eta();
+        Self { bar }
+    }
+
+    /// Shows how much has come.
+    pub(crate) fn show(&self, n_bytes: u64) {
+        self.bar.set_position(n_bytes);
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
 }

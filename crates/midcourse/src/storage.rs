@@ -1,8 +1,11 @@
 //! Writing files so that a crash leaves the old one or the new one, never half of one.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::terminal::say;
 
 /// Ways in which a run's directory can fail.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,44 @@ impl StorageError {
 /// Adds the path to an error of the system.
 pub(crate) fn at(path: &Path) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
     |source| StorageError::Io { path: path.to_owned(), source }
+}
+
+/// The path that an environment variable holds; an empty one holds none.
+pub(crate) fn env_path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where the user's programs keep what can be fetched again: `$XDG_CACHE_HOME`, else `~/.cache`.
+pub(crate) fn user_cache() -> Result<PathBuf, Failure> {
+    let set = env_path("XDG_CACHE_HOME").filter(|dir| dir.is_absolute());
+    set.or_else(|| env_path("HOME").map(|home| home.join(".cache"))).ok_or_else(|| Failure::Usage {
+        problem: "neither XDG_CACHE_HOME nor HOME is set".into(),
+        hint: "set XDG_CACHE_HOME to a directory for downloaded models".into(),
+    })
+}
+
+/// Bytes of the files below a directory; links are not followed.
+pub(crate) fn bytes_below(dir: &Path) -> u64 {
+    let bytes = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => bytes_below(&entry.path()),
+        Ok(data) if data.is_file() => data.len(),
+        _ => 0,
+    };
+    fs::read_dir(dir).into_iter().flatten().flatten().map(bytes).sum()
+}
+
+/// Takes a lock, waiting for whoever holds it; it is free again when the file is dropped or the process dies.
+/// `what` is said to be waited for.
+pub(crate) fn wait_for_lock(path: &Path, what: &str) -> Result<File, StorageError> {
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    let file = open.map_err(at(path))?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => say(&format!("waiting for another process that fetches {what} …")),
+        Err(TryLockError::Error(source)) => return Err(at(path)(source)),
+    }
+    file.lock().map_err(at(path))?;
+    Ok(file)
 }
 
 /// Replaces a file as a whole.

@@ -25,3 +25,8 @@ pub(crate) fn width() -> usize {
 pub(crate) fn wants_colour() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
+
+/// Whether standard error is a terminal.
+pub(crate) fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
+}

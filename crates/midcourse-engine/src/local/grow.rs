@@ -4,10 +4,10 @@
 //! nobody has stood on yet are computed in the next round, all trees together; logits are computed once for
 //! every distinct node that paths stand on, and forgotten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use candle_core::{Device, Tensor};
-use midcourse_core::engine::{BoxError, Finish, Forest, Grown, Growth, Sampling, TokenId, Tree, Usage};
+use midcourse_core::engine::{BoxError, Finish, Forest, Fork, Grown, Growth, Sampling, TokenId, Tree, Usage};
 use rayon::prelude::*;
 
 use super::LocalEngine;
@@ -28,6 +28,13 @@ pub(super) struct Grove<'a> {
     trees: BTreeMap<usize, Growing>,
     n_planted: usize,
     usage: Usage,
+}
+
+/// A tree to plant, or a part of one that would not fit.
+struct Part {
+    tree: Tree,
+    /// Tokens that the longest path of the whole tree can come to have.
+    longest: usize,
 }
 
 /// A tree with its paths.
@@ -56,16 +63,24 @@ impl<'a> Grove<'a> {
     }
 
     pub(super) fn grow(mut self, forest: &mut dyn Forest) -> std::result::Result<Usage, BoxError> {
-        let mut next = forest.plant();
+        let mut next = VecDeque::new();
+        let mut more = true;
         loop {
             if forest.stopping() {
-                next = None;
+                (more, next) = (false, VecDeque::new());
                 self.trees.values_mut().for_each(|growing| growing.waiting.clear());
             }
             self.trees.retain(|_, growing| !(growing.active.is_empty() && growing.waiting.is_empty()));
-            while let Some(tree) = next.take_if(|tree| self.has_room(tree)) {
-                self.plant(&tree)?;
-                next = forest.plant();
+            loop {
+                if next.is_empty() && more {
+                    next = forest.plant().map_or_else(VecDeque::new, |tree| self.parts(tree));
+                    more = !next.is_empty();
+                }
+                match next.front() {
+                    Some(part) if self.has_room(&part.tree) => self.plant(part)?,
+                    _ => break,
+                }
+                next.pop_front();
             }
             self.admit();
             if self.trees.is_empty() {
@@ -81,6 +96,40 @@ impl<'a> Grove<'a> {
         }
     }
 
+    /// A tree as it is when it fits the limit of bytes; else cut into trees with some of its paths each, which
+    /// compute their shares of the trunk again.
+    fn parts(&self, tree: Tree) -> VecDeque<Part> {
+        let ends = tree.forks.iter().map(|fork| fork.at + fork.lead.len() + self.sampling.max_new_tokens);
+        let longest = ends.chain([tree.trunk.len()]).max().unwrap_or(0);
+        if self.bytes(&tree) <= self.engine.limits.bytes {
+            return VecDeque::from([Part { tree, longest }]);
+        }
+        let mut parts = VecDeque::new();
+        let empty =
+            |at: usize| Tree { trunk: tree.trunk[..at.min(tree.trunk.len())].to_vec(), forks: Vec::new() };
+        let mut part = empty(0);
+        for fork in &tree.forks {
+            let per_path = self.sampling.max_new_tokens.saturating_sub(1).max(1) * self.bytes_per_token();
+            let mut paths = fork.paths.as_slice();
+            while !paths.is_empty() {
+                let mut longer = Tree { forks: part.forks.clone(), ..empty(fork.at) };
+                longer.forks.push(Fork { paths: Vec::new(), ..fork.clone() });
+                let room = self.engine.limits.bytes.saturating_sub(self.bytes(&longer)) / per_path;
+                if room == 0 && !part.forks.is_empty() {
+                    parts.push_back(Part { tree: std::mem::replace(&mut part, empty(0)), longest });
+                    continue;
+                }
+                let (now, later) = paths.split_at(room.clamp(1, paths.len()));
+                if let Some(fork) = longer.forks.last_mut() {
+                    fork.paths = now.to_vec();
+                }
+                (part, paths) = (longer, later);
+            }
+        }
+        parts.push_back(Part { tree: part, longest });
+        parts
+    }
+
     fn n_active(&self) -> usize {
         self.trees.values().map(|growing| growing.active.len()).sum()
     }
@@ -88,12 +137,17 @@ impl<'a> Grove<'a> {
     /// Nodes that can come to grow from the trunk; the last token of a path is only drawn.
     fn n_grown(&self, tree: &Tree) -> usize {
         let path = self.sampling.max_new_tokens.saturating_sub(1);
-        tree.forks.iter().map(|fork| fork.lead.len() + fork.paths.len() * path).sum()
+        tree.forks.iter().map(|fork| fork.lead.len() + fork.paths.len().saturating_mul(path)).sum()
     }
 
-    /// Keys and values that a tree can come to hold.
+    /// Keys, values and hidden states that a tree can come to hold.
     fn bytes(&self, tree: &Tree) -> usize {
-        (tree.trunk.len() + self.n_grown(tree)) * self.engine.decoder.config.kv_bytes_per_token()
+        (tree.trunk.len() + self.n_grown(tree)).saturating_mul(self.bytes_per_token())
+    }
+
+    fn bytes_per_token(&self) -> usize {
+        let config = &self.engine.decoder.config;
+        config.kv_bytes_per_token() + config.width * size_of::<f32>()
     }
 
     fn has_room(&self, tree: &Tree) -> bool {
@@ -105,16 +159,18 @@ impl<'a> Grove<'a> {
                 && taken + self.bytes(tree) <= self.engine.limits.bytes
     }
 
-    fn plant(&mut self, planted: &Tree) -> Result<()> {
-        let mut tree = self.engine.plant(&planted.trunk, self.n_grown(planted))?;
-        let mut pending: Vec<usize> = (0..planted.trunk.len()).collect();
-        let mut waiting = Vec::new();
+    fn plant(&mut self, Part { tree: planted, longest }: &Part) -> Result<()> {
         let context = self.engine.decoder.config.context;
         for fork in &planted.forks {
             let n_tokens = fork.at + fork.lead.len() + self.sampling.max_new_tokens;
             if fork.at == 0 || fork.at > planted.trunk.len() || n_tokens > context {
                 return Err(Error::TooLong { n_tokens, context });
             }
+        }
+        let mut tree = self.engine.plant(&planted.trunk, (self.n_grown(planted), *longest))?;
+        let mut pending: Vec<usize> = (0..planted.trunk.len()).collect();
+        let mut waiting = Vec::new();
+        for fork in &planted.forks {
             self.engine.check_vocab(&fork.lead)?;
             let mut node = fork.at - 1;
             for &token in &fork.lead {

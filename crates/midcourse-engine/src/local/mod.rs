@@ -4,6 +4,7 @@
 //! which is refilled as paths end; its size is bounded in bytes of keys and values and, if wanted, in paths.
 
 mod grow;
+mod memory;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use crate::chat_template::{self, TemplateChoice};
 use crate::model::{Decoder, ModelConfig, Row};
 use crate::tokenizer::ModelTokenizer;
 use crate::tree::TokenTree;
-use crate::weights::ModelFiles;
+use crate::weights::{Dtype, ModelFiles};
 use crate::{Error, Result};
 
 /// How much may grow at once.
@@ -33,6 +34,31 @@ impl Default for BatchLimits {
     fn default() -> Self {
         Self { bytes: 768 << 20, paths: usize::MAX }
     }
+}
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// How much may grow at once.
+    pub limits: BatchLimits,
+    /// The form in which the weights are kept.
+    pub dtype: DtypeChoice,
+    /// Which chat template it is given.
+    pub template: TemplateChoice,
+}
+
+/// The form of the weights in memory, as people ask for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DtypeChoice {
+    /// f32 where that fits into free memory, else as the file stores them; the results are the same.
+    #[default]
+    Auto,
+    /// 32 bits.
+    F32,
+    /// 16 bits; rounds what the file stores more finely.
+    Bf16,
+    /// The file's own blocks.
+    Quantized,
 }
 
 /// A model with everything it needs to continue a conversation.
@@ -52,17 +78,31 @@ pub struct LocalModel {
 #[derive(Debug)]
 pub struct LocalEngine {
     decoder: Decoder,
+    dtype: Dtype,
     limits: BatchLimits,
     /// Ids that end a path.
     ends: Vec<TokenId>,
 }
 
-impl LocalModel {
-    /// Loads the model at `path`: a GGUF file or a directory with `config.json`.
+/// A model without its weights: what can be said of it at once, however large it is.
+#[derive(Debug)]
+pub struct ModelHeader {
+    /// What the decoder is.
+    pub config: ModelConfig,
+    /// Text to tokens.
+    pub tokenizer: ModelTokenizer,
+    /// Conversations to text.
+    pub template: ChatTemplate,
+    /// The files, opened.
+    pub files: ModelFiles,
+}
+
+impl ModelHeader {
+    /// Reads everything but the weights of the model at `path`: a GGUF file or a directory with `config.json`.
     ///
     /// # Errors
-    /// When a file is missing, damaged, of another architecture, or disagrees with its configuration.
-    pub fn load(path: &Path, name: &str, limits: BatchLimits, choice: &TemplateChoice) -> Result<Self> {
+    /// When a file is missing, damaged or of another architecture.
+    pub fn read(path: &Path, name: &str, choice: &TemplateChoice) -> Result<Self> {
         let files = ModelFiles::open(path)?;
         let config = files.config()?;
         let mut tokenizer = ModelTokenizer::of(&files)?;
@@ -72,10 +112,29 @@ impl LocalModel {
             Error::ModelFile { path: path.to_owned(), problem: e.to_string(), hint: e.hint().to_owned() }
         })?;
         tokenizer.learn_end_of_turn(&template);
+        Ok(Self { config, tokenizer, template, files })
+    }
+}
+
+impl LocalModel {
+    /// Loads the model at `path`: a GGUF file or a directory with `config.json`.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, of another architecture, or disagrees with its configuration, or when
+    /// the weights do not fit into memory.
+    pub fn load(path: &Path, name: &str, options: LoadOptions) -> Result<Self> {
+        let ModelHeader { config, tokenizer, template, files } =
+            ModelHeader::read(path, name, &options.template)?;
+        let dtype = memory::choose(path, &files, &config, &options)?;
         let paths = files.paths();
-        let decoder = Decoder::load(config, &mut files.into_weights())?;
+        let decoder = Decoder::load(config, &files, dtype)?;
         let ends = tokenizer.special().end_of_turn.clone();
-        Ok(Self { engine: LocalEngine { decoder, limits, ends }, tokenizer, template, files: paths })
+        Ok(Self {
+            engine: LocalEngine { decoder, dtype, limits: options.limits, ends },
+            tokenizer,
+            template,
+            files: paths,
+        })
     }
 }
 
@@ -83,6 +142,11 @@ impl LocalEngine {
     /// What the decoder is.
     pub fn config(&self) -> &ModelConfig {
         &self.decoder.config
+    }
+
+    /// The form in which the weights are kept.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
     }
 
     /// The natural-log probability of token i + 1 given tokens 0..=i, for every i.
@@ -99,27 +163,32 @@ impl LocalEngine {
             .collect()
     }
 
+    /// The logits of the next token after every token.
+    ///
     /// # Shapes
     /// Result (T, V).
-    fn logits(&self, tokens: &[TokenId]) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// When the tokens do not fit the context.
+    pub fn logits(&self, tokens: &[TokenId]) -> Result<Tensor> {
         self.decoder.logits(&self.hidden(tokens)?)
     }
 
     /// # Shapes
     /// Result (T, D).
     fn hidden(&self, tokens: &[TokenId]) -> Result<Tensor> {
-        let mut tree = self.plant(tokens, 0)?;
+        let mut tree = self.plant(tokens, (0, tokens.len()))?;
         let rows: Vec<Row> = (0..tokens.len()).map(|node| Row { tree: 0, node }).collect();
         self.decoder.forward(&rows, &mut [&mut tree])
     }
 
-    fn plant(&self, trunk: &[TokenId], n_grown: usize) -> Result<TokenTree> {
+    fn plant(&self, trunk: &[TokenId], size: (usize, usize)) -> Result<TokenTree> {
         let context = self.decoder.config.context;
         if trunk.is_empty() || trunk.len() > context {
             return Err(Error::TooLong { n_tokens: trunk.len(), context });
         }
         self.check_vocab(trunk)?;
-        Ok(TokenTree::new(&self.decoder.config, trunk, n_grown))
+        Ok(TokenTree::new(&self.decoder.config, trunk, size))
     }
 }
 

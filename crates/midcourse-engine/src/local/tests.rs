@@ -14,7 +14,7 @@ use crate::tree::Novelty;
 /// Of two tiny models: four heads of 16, and heads of 24, which are no whole vectors.
 fn engine(name: &str, limits: BatchLimits) -> LocalEngine {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name);
-    LocalModel::load(&path, name, limits, &TemplateChoice::Own).unwrap().engine
+    LocalModel::load(&path, name, LoadOptions { limits, ..LoadOptions::default() }).unwrap().engine
 }
 
 fn tokens(rng: &mut PathRng, n: usize, engine: &LocalEngine) -> Vec<TokenId> {
@@ -24,8 +24,9 @@ fn tokens(rng: &mut PathRng, n: usize, engine: &LocalEngine) -> Vec<TokenId> {
 /// A random tree computed in random batches: for every node, its conversation and its logits.
 fn computed(engine: &LocalEngine, rng: &mut PathRng, n_trunk: usize) -> Vec<(Vec<TokenId>, Vec<f32>)> {
     let n_grown = 24;
-    let mut trees: Vec<_> =
-        (0..2).map(|_| engine.plant(&tokens(rng, n_trunk, engine), n_grown).unwrap()).collect();
+    let mut trees: Vec<_> = (0..2)
+        .map(|_| engine.plant(&tokens(rng, n_trunk, engine), (n_grown, n_trunk + n_grown)).unwrap())
+        .collect();
     let mut paths: Vec<BTreeMap<usize, Vec<TokenId>>> = trees
         .iter()
         .map(|tree| (0..n_trunk).map(|node| (node, (0..=node).map(|i| tree.token(i)).collect())).collect())
@@ -150,13 +151,31 @@ fn the_batch_changes_nothing() {
     for (limits, reversed, n_threads) in [
         (BatchLimits { paths: 1, ..whole }, false, 2),
         (BatchLimits { paths: 7, ..whole }, true, 1),
-        (BatchLimits { bytes: 1, ..whole }, false, 1),
         (whole, true, 3),
     ] {
         let (others, other_usage) = grow(limits, reversed, n_threads);
         assert!(paths == others, "{limits:?}, reversed {reversed}, {n_threads} threads");
         assert_eq!(usage, other_usage);
     }
+}
+
+/// A tree that does not fit grows in parts: the same paths, with shares of the trunk computed again.
+#[test]
+fn a_tree_in_parts_grows_the_same_paths() {
+    let (paths, usage) = grow(BatchLimits::default(), false, 2);
+    let per_token = {
+        let config = engine("tiny-llama", BatchLimits::default()).config().clone();
+        config.kv_bytes_per_token() + config.width * 4
+    };
+    let mut computed = vec![usage.n_computed];
+    for n_tokens in [120, 60, 0] {
+        let limits = BatchLimits { bytes: n_tokens * per_token, ..BatchLimits::default() };
+        let (others, other_usage) = grow(limits, false, 2);
+        assert!(paths == others, "{n_tokens} tokens at once");
+        assert_eq!(usage.n_sampled, other_usage.n_sampled);
+        computed.push(other_usage.n_computed);
+    }
+    assert!(computed.windows(2).all(|pair| pair[0] < pair[1]), "{computed:?}");
 }
 
 /// All conversations of a tree as the prefixes that need computing; a last token is only drawn.

@@ -11,65 +11,47 @@ use std::ops::Range;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::config::ModelConfig;
+use super::config::{LayerConfig, MAX_HEAD_DIM, ModelConfig};
 use super::decoder::Row;
-use super::kernels::{LANES, add_scaled, dot, softmax, vectorised, with_values};
+use super::kernels::{LANES, add_scaled, cap_values, dot, norm_row, softmax, vectorised, with_values};
 use super::product::{Matrix, Product, ROWS as QUERIES};
+use super::rotary::rotate;
 use crate::Result;
 use crate::tree::{GrownHead, HeadKv, TokenTree};
 
 /// Rows of one tree that one task takes.
 const ROWS_PER_TASK: usize = 16;
 
-/// Frequencies of the rotary embedding.
-///
-/// # Source
-/// Su et al. 2021, in the half-split layout of transformers' `rotate_half`.
+/// Norms of the heads of queries and keys.
 #[derive(Debug)]
-pub(crate) struct Rotary {
-    /// head_dim / 2 values.
-    frequencies: Vec<f32>,
-}
-
-impl Rotary {
-    pub(crate) fn new(head_dim: usize, base: f64) -> Self {
-        let frequency = |i: usize| (1.0 / base.powf(2.0 * i as f64 / head_dim as f64)) as f32;
-        Self { frequencies: (0..head_dim / 2).map(frequency).collect() }
-    }
-
-    /// Cosine and sine of every frequency at `position`.
-    fn angles(&self, position: usize) -> impl Iterator<Item = (f32, f32)> {
-        self.frequencies.iter().map(move |frequency| {
-            let (sin, cos) = (position as f32 * frequency).sin_cos();
-            (cos, sin)
-        })
-    }
-}
-
-/// Turns the two halves of `x` by `angles`, times `scale`.
-#[inline(always)]
-fn rotate(x: &[f32], angles: &[(f32, f32)], scale: f32, out: &mut [f32]) {
-    let (low, high) = x.split_at(x.len() / 2);
-    let (out_low, out_high) = out.split_at_mut(x.len() / 2);
-    for (i, &(cos, sin)) in angles.iter().enumerate() {
-        out_low[i] = (low[i] * cos - high[i] * sin) * scale;
-        out_high[i] = (high[i] * cos + low[i] * sin) * scale;
-    }
+pub(crate) struct QkNorm {
+    /// `head_dim` weights.
+    pub query: Vec<f32>,
+    /// `head_dim` weights.
+    pub key: Vec<f32>,
 }
 
 /// What the attention of all layers over the same rows has in common.
 pub(crate) struct Attention<'a> {
     config: &'a ModelConfig,
     rows: &'a [Row],
-    /// (T, head_dim / 2)
-    angles: Vec<(f32, f32)>,
+    /// For every rotary embedding of the model, (T, pairs).
+    angles: Vec<Vec<(f32, f32)>>,
     tasks: Vec<Task>,
+}
+
+/// A layer of it.
+#[derive(Clone, Copy)]
+struct Layer<'a> {
+    attention: &'a Attention<'a>,
+    index: usize,
+    qk_norm: Option<&'a QkNorm>,
 }
 
 /// Some neighbouring rows of one tree, and what they attend to.
 struct Task {
     rows: Range<usize>,
-    /// Per row: trunk tokens seen.
+    /// Per row: trunk tokens among its ancestors and itself.
     seen: Vec<usize>,
     /// Per row: grown ancestors and itself, by depth.
     grown: Vec<Vec<usize>>,
@@ -80,16 +62,24 @@ impl Task {
         let (seen, grown) = of[rows.clone()].iter().map(|row| tree.attended(row.node)).unzip();
         Self { rows, seen, grown }
     }
+
+    /// Per row: the trunk tokens and the grown ancestors that lie within a window.
+    fn visible(&self, window: Option<usize>) -> impl Iterator<Item = (Range<usize>, &[usize])> {
+        self.seen.iter().zip(&self.grown).map(move |(&seen, grown)| {
+            // Depth, not layout, is what a window counts: the grown ancestors follow on the trunk tokens.
+            let first = window.map_or(0, |window| (seen + grown.len()).saturating_sub(window));
+            (first.min(seen)..seen, &grown[first.saturating_sub(seen)..])
+        })
+    }
 }
 
 impl<'a> Attention<'a> {
-    pub(crate) fn new(
-        config: &'a ModelConfig,
-        rotary: &Rotary,
-        rows: &'a [Row],
-        trees: &[&mut TokenTree],
-    ) -> Self {
-        let angles = rows.iter().flat_map(|row| rotary.angles(trees[row.tree].depth(row.node))).collect();
+    pub(crate) fn new(config: &'a ModelConfig, rows: &'a [Row], trees: &[&mut TokenTree]) -> Self {
+        let angles = |rotary: usize| {
+            let angles = rows.iter().flat_map(|row| trees[row.tree].angles(rotary, row.node));
+            angles.collect()
+        };
+        let angles = (0..config.rotaries.len()).map(angles).collect();
         let mut tasks = Vec::new();
         let mut start = 0;
         for tree_rows in rows.chunk_by(|a, b| a.tree == b.tree) {
@@ -106,11 +96,18 @@ impl<'a> Attention<'a> {
     ///
     /// # Shapes
     /// `qkv` (T, (H + 2·kv heads) · head_dim), result (T, H · head_dim).
-    pub(crate) fn forward(&self, layer: usize, qkv: &Tensor, trees: &mut [&mut TokenTree]) -> Result<Tensor> {
+    pub(crate) fn forward(
+        &self,
+        index: usize,
+        qkv: &Tensor,
+        qk_norm: Option<&QkNorm>,
+        trees: &mut [&mut TokenTree],
+    ) -> Result<Tensor> {
+        let layer = Layer { attention: self, index, qk_norm };
         let width = self.config.n_heads * self.config.head_dim;
         let mut out = vec![0f32; self.rows.len() * width];
         with_values(qkv, |qkv| {
-            self.store(layer, qkv, trees);
+            layer.store(qkv, trees);
             let trees: &[&mut TokenTree] = trees;
             let mut rest = out.as_mut_slice();
             let mut tasks = Vec::with_capacity(self.tasks.len());
@@ -121,7 +118,7 @@ impl<'a> Attention<'a> {
             }
             tasks.into_par_iter().for_each(|(task, out)| {
                 let tree = &*trees[self.rows[task.rows.start].tree];
-                let mut block = Block::new(self, tree, task, layer);
+                let mut block = Block::new(layer, tree, task);
                 (0..self.config.n_kv_heads).for_each(|head| block.attend(head, qkv, out));
             });
         })?;
@@ -131,22 +128,47 @@ impl<'a> Attention<'a> {
     fn qkv_width(&self) -> usize {
         (self.config.n_heads + 2 * self.config.n_kv_heads) * self.config.head_dim
     }
+}
 
-    fn angles(&self, row: usize) -> &[(f32, f32)] {
-        let half = self.config.head_dim / 2;
-        &self.angles[row * half..][..half]
+impl<'a> Layer<'a> {
+    fn config(&self) -> &'a LayerConfig {
+        &self.attention.config.layers[self.index]
     }
 
-    fn store(&self, layer: usize, qkv: &[f32], trees: &mut [&mut TokenTree]) {
-        let (dim, n_heads) = (self.config.head_dim, self.config.n_kv_heads);
+    /// Cosines and sines for a row; none where the layer has no rotary embedding.
+    fn angles(&self, row: usize) -> &'a [(f32, f32)] {
+        let Some(rotary) = self.config().rotary else { return &[] };
+        let n_pairs = self.attention.config.rotaries[rotary].dims / 2;
+        &self.attention.angles[rotary][row * n_pairs..][..n_pairs]
+    }
+
+    /// Norms a head of queries or keys where the model does, and rotates it.
+    fn rotate(&self, x: &[f32], norm: Option<&[f32]>, (row, scale): (usize, f32), out: &mut [f32]) {
+        let mut normed = [0f32; MAX_HEAD_DIM];
+        let x = match norm {
+            Some(norm) => {
+                let normed = &mut normed[..x.len()];
+                norm_row(x, norm, self.attention.config.norm_eps as f32, normed);
+                &*normed
+            }
+            None => x,
+        };
+        rotate(x, self.angles(row), scale, out);
+    }
+
+    fn store(&self, qkv: &[f32], trees: &mut [&mut TokenTree]) {
+        let config = self.attention.config;
+        let (dim, n_heads) = (config.head_dim, config.n_kv_heads);
+        let norm = self.qk_norm.map(|norm| norm.key.as_slice());
         let mut keys = vec![0f32; dim];
-        for (index, (row, qkv)) in self.rows.iter().zip(qkv.chunks_exact(self.qkv_width())).enumerate() {
+        let rows = self.attention.rows.iter().zip(qkv.chunks_exact(self.attention.qkv_width()));
+        for (index, (row, qkv)) in rows.enumerate() {
             let tree = &mut *trees[row.tree];
             let node = (row.node, tree.trunk_len());
-            let (k, v) = qkv[self.config.n_heads * dim..].split_at(n_heads * dim);
+            let (k, v) = qkv[config.n_heads * dim..].split_at(n_heads * dim);
             for (head, (k, values)) in k.chunks_exact(dim).zip(v.chunks_exact(dim)).enumerate() {
-                rotate(k, self.angles(index), 1.0, &mut keys);
-                tree.cache.store(layer, node, HeadKv { head, n_heads, keys: &keys, values });
+                self.rotate(k, norm, (index, 1.0), &mut keys);
+                tree.cache.store(self.index, node, HeadKv { head, n_heads, keys: &keys, values });
             }
         }
     }
@@ -154,9 +176,9 @@ impl<'a> Attention<'a> {
 
 /// One task in one layer, with the room to compute it.
 struct Block<'a> {
-    attention: &'a Attention<'a>,
+    layer: Layer<'a>,
+    config: &'a ModelConfig,
     tree: &'a TokenTree,
-    layer: usize,
     task: &'a Task,
     /// Trunk tokens that any row sees, in whole vectors.
     trunk_width: usize,
@@ -172,18 +194,19 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn new(attention: &'a Attention<'a>, tree: &'a TokenTree, task: &'a Task, layer: usize) -> Self {
+    fn new(layer: Layer<'a>, tree: &'a TokenTree, task: &'a Task) -> Self {
+        let config = layer.attention.config;
         let seen = task.seen.iter().copied().max().unwrap_or(0);
         let grown = task.grown.iter().map(Vec::len).max().unwrap_or(0);
         let trunk_width = seen.next_multiple_of(LANES);
         let stride = trunk_width + grown.next_multiple_of(LANES);
-        let group = attention.config.n_heads / attention.config.n_kv_heads;
+        let group = config.n_heads / config.n_kv_heads;
         let n_queries = (task.rows.len() * group).next_multiple_of(QUERIES);
         let head_stride = tree.cache.head_stride;
         Self {
-            attention,
-            tree,
             layer,
+            config,
+            tree,
             task,
             trunk_width,
             stride,
@@ -196,7 +219,7 @@ impl<'a> Block<'a> {
 
     /// Query heads that share a key head.
     fn group(&self) -> usize {
-        self.attention.config.n_heads / self.attention.config.n_kv_heads
+        self.config.n_heads / self.config.n_kv_heads
     }
 
     /// Attends with all query heads of one key head; writes their columns of `out` (rows, H · head_dim).
@@ -215,8 +238,8 @@ impl<'a> Block<'a> {
             #[inline(always)]
             || self.sum_grown(head),
         );
-        let (dim, group) = (self.attention.config.head_dim, self.group());
-        let width = self.attention.config.n_heads * dim;
+        let (dim, group) = (self.config.head_dim, self.group());
+        let width = self.config.n_heads * dim;
         for (row, out) in out.chunks_exact_mut(width).enumerate() {
             for q in 0..group {
                 let sums = &self.sums[(row * group + q) * self.tree.cache.head_stride..][..dim];
@@ -225,15 +248,16 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Rotates the queries and scales them by 1/√`head_dim`.
+    /// Norms, rotates and scales the queries.
     fn load_queries(&mut self, head: usize, qkv: &[f32]) {
-        let (dim, group, width) = (self.attention.config.head_dim, self.group(), self.attention.qkv_width());
-        let (stride, scale) = (self.tree.cache.head_stride, (dim as f32).sqrt().recip());
+        let (dim, group, width) = (self.config.head_dim, self.group(), self.layer.attention.qkv_width());
+        let (stride, scale) = (self.tree.cache.head_stride, self.config.score_scale);
+        let norm = self.layer.qk_norm.map(|norm| norm.query.as_slice());
         for (i, row) in self.task.rows.clone().enumerate() {
             for q in 0..group {
                 let query = &qkv[row * width + (head * group + q) * dim..][..dim];
                 let out = &mut self.queries[(i * group + q) * stride..][..dim];
-                rotate(query, self.attention.angles(row), scale, out);
+                self.layer.rotate(query, norm, (row, scale), out);
             }
         }
     }
@@ -241,7 +265,8 @@ impl<'a> Block<'a> {
     /// Queries × trunk keys: one product for all rows.
     fn score_trunk(&mut self, head: usize) {
         let cache = &self.tree.cache;
-        let keys = &cache.layers[self.layer].trunk_keys[head * cache.head_stride * cache.trunk_stride..];
+        let keys =
+            &cache.layers[self.layer.index].trunk_keys[head * cache.head_stride * cache.trunk_stride..];
         let keys = &keys[..cache.head_stride * cache.trunk_stride];
         let blocks = self.queries.chunks_exact(QUERIES * cache.head_stride);
         for (queries, scores) in blocks.zip(self.weights.chunks_exact_mut(QUERIES * self.stride)) {
@@ -255,19 +280,26 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Each query × the keys of its row's grown ancestors; everything unseen becomes −∞.
+    /// Each query × the keys of its row's grown ancestors; scores are capped where the model does, and everything
+    /// unseen becomes −∞.
     #[inline(always)]
     fn score_grown(&mut self, head: usize) {
         let (group, stride) = (self.group(), self.tree.cache.head_stride);
-        let layer = &self.tree.cache.layers[self.layer];
-        let n_heads = self.attention.config.n_kv_heads;
-        for (row, (&seen, grown)) in self.task.seen.iter().zip(&self.task.grown).enumerate() {
+        let (window, cap) = (self.layer.config().window, self.config.score_cap);
+        let layer = &self.tree.cache.layers[self.layer.index];
+        let n_heads = self.config.n_kv_heads;
+        for (row, (seen, grown)) in self.task.visible(window).enumerate() {
             for q in row * group..(row + 1) * group {
                 let query = &self.queries[q * stride..][..stride];
                 let scores = &mut self.weights[q * self.stride..][..self.stride];
-                scores[seen..].fill(f32::NEG_INFINITY);
+                scores[..seen.start].fill(f32::NEG_INFINITY);
+                scores[seen.end..].fill(f32::NEG_INFINITY);
                 for (score, &node) in scores[self.trunk_width..].iter_mut().zip(grown) {
                     *score = dot(query, layer.grown_key(GrownHead { node, head, n_heads, stride }));
+                }
+                if let Some(cap) = cap {
+                    cap_values(&mut scores[seen.clone()], cap);
+                    cap_values(&mut scores[self.trunk_width..][..grown.len()], cap);
                 }
             }
         }
@@ -286,7 +318,7 @@ impl<'a> Block<'a> {
     /// Weights × trunk values: one product for all rows.
     fn sum_trunk(&mut self, head: usize) {
         let stride = self.tree.cache.head_stride;
-        let values = &self.tree.cache.layers[self.layer].trunk_values;
+        let values = &self.tree.cache.layers[self.layer.index].trunk_values;
         let values = &values[head * self.tree.trunk_len() * stride..];
         let seen_by_any = self.task.seen.iter().copied().max().unwrap_or(0);
         let values = &values[..seen_by_any * stride];
@@ -301,9 +333,9 @@ impl<'a> Block<'a> {
     #[inline(always)]
     fn sum_grown(&mut self, head: usize) {
         let (group, stride) = (self.group(), self.tree.cache.head_stride);
-        let layer = &self.tree.cache.layers[self.layer];
-        let n_heads = self.attention.config.n_kv_heads;
-        for (row, grown) in self.task.grown.iter().enumerate() {
+        let layer = &self.tree.cache.layers[self.layer.index];
+        let n_heads = self.config.n_kv_heads;
+        for (row, (_, grown)) in self.task.visible(self.layer.config().window).enumerate() {
             for q in row * group..(row + 1) * group {
                 let weights = &self.weights[q * self.stride + self.trunk_width..];
                 let sums = &mut self.sums[q * stride..][..stride];

@@ -1,17 +1,19 @@
 //! The decoder: embeddings, blocks of attention and gated unit, norm, head.
 //!
 //! It runs over rows: tokens that are new to their trees, several trees at once. Products are candle's; q, k
-//! and v are one product, and so are gate and up. A single row is never multiplied alone: candle's product of
-//! one row sums in another order, and a path's bits must not depend on its company.
+//! and v are one product, and so are gate and up. What differs between families is data of the configuration.
+
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::attention::{Attention, Rotary};
-use super::config::{ModelConfig, TiedHead};
-use super::kernels::{add, gated_silu, rms_norm};
+use super::attention::{Attention, QkNorm};
+use super::config::{BlockNorms, ModelConfig, TiedHead};
+use super::kernels::{add, gated, rms_norm, soft_cap};
+use super::linear::{Keep, Linear};
 use crate::Result;
 use crate::tree::TokenTree;
-use crate::weights::Weights;
+use crate::weights::{Dtype, ModelFiles, Part, RawTensor, Slot, Weights};
 
 /// A token to compute: which tree, and which of its nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,46 +24,50 @@ pub(crate) struct Row {
     pub node: usize,
 }
 
-/// A decoder with its weights in f32.
+/// A decoder with its weights.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     pub config: ModelConfig,
     /// (V, D)
-    embedding: Tensor,
+    embedding: Arc<Linear>,
     layers: Vec<Layer>,
     norm: Vec<f32>,
-    /// (V, D)
-    head: Tensor,
-    rotary: Rotary,
+    /// (V, D); the embedding itself when they are tied
+    head: Arc<Linear>,
 }
 
 #[derive(Debug)]
 struct Layer {
-    attention_norm: Vec<f32>,
-    /// (D, (H + 2·kv heads)·`head_dim`): the columns of q, then k, then v
-    qkv: Tensor,
-    /// (H·`head_dim`, D)
-    output: Tensor,
-    mlp_norm: Vec<f32>,
-    /// (D, 2F): the columns of gate, then up
-    gate_up: Tensor,
-    /// (F, D)
-    down: Tensor,
+    norm_before_attention: Vec<f32>,
+    /// ((H + 2·kv heads)·`head_dim`, D): the rows of q, then k, then v
+    qkv: Linear,
+    qk_norm: Option<QkNorm>,
+    /// (D, H·`head_dim`)
+    output: Linear,
+    norm_after_attention: Option<Vec<f32>>,
+    norm_before_mlp: Vec<f32>,
+    /// (2F, D): the rows of gate, then up
+    gate_up: Linear,
+    /// (D, F)
+    down: Linear,
+    norm_after_mlp: Option<Vec<f32>>,
 }
 
 impl Decoder {
     /// Takes the weights of a model, fusing projections that read the same input.
-    pub(crate) fn load(config: ModelConfig, weights: &mut Weights) -> Result<Self> {
-        let embedding = weights.take("model.embed_tokens.weight", &[config.vocab, config.width])?;
-        let layers = (0..config.n_layers).map(|i| Layer::load(&config, weights, i));
-        let layers = layers.collect::<Result<Vec<_>>>()?;
-        let norm = weights.take("model.norm.weight", &[config.width])?.to_vec1()?;
+    pub(crate) fn load(config: ModelConfig, files: &ModelFiles, dtype: Dtype) -> Result<Self> {
+        let keep = Keep::new(dtype);
+        let weights = files.weights(&config)?;
+        let mut loader = Loader { config: &config, weights, keep };
+        let embedding = Arc::new(loader.table(Slot::Embedding)?);
+        let layers = (0..config.layers.len()).map(|layer| loader.layer(layer)).collect::<Result<_>>()?;
+        let norm = loader.norm(Slot::Norm, config.width)?;
         let head = match config.tied_head {
             TiedHead::Tied => embedding.clone(),
-            TiedHead::Separate => weights.take("lm_head.weight", &[config.vocab, config.width])?,
+            TiedHead::Separate => Arc::new(loader.table(Slot::Head)?),
         };
-        let rotary = Rotary::new(config.head_dim, config.rope_base);
-        Ok(Self { config, embedding, layers, norm, head, rotary })
+        loader.weights.finish()?;
+        Ok(Self { config, embedding, layers, norm, head })
     }
 
     /// Computes rows that are new to their trees and keeps their keys and values there.
@@ -71,19 +77,17 @@ impl Decoder {
     /// # Shapes
     /// Result (T, D): the normed hidden state of every row, ready for [`Decoder::logits`].
     pub(crate) fn forward(&self, rows: &[Row], trees: &mut [&mut TokenTree]) -> Result<Tensor> {
-        let tokens: Vec<u32> = rows.iter().map(|row| trees[row.tree].token(row.node)).collect();
-        let tokens = Tensor::from_vec(tokens, rows.len(), &Device::Cpu)?;
-        let mut x = self.embedding.index_select(&tokens, 0)?; // (T, D)
+        let mut x = self.embed(rows, trees)?; // (T, D)
         let eps = self.config.norm_eps as f32;
-        let attention = Attention::new(&self.config, &self.rotary, rows, trees);
+        let attention = Attention::new(&self.config, rows, trees);
         for (index, layer) in self.layers.iter().enumerate() {
-            let normed = rms_norm(&x, &layer.attention_norm, eps)?; // (T, D)
-            let qkv = project(&normed, &layer.qkv)?; // (T, (H + 2·kv heads)·head_dim)
-            let attended = attention.forward(index, &qkv, trees)?; // (T, H·head_dim)
-            x = add(&x, &project(&attended, &layer.output)?)?;
-            let normed = rms_norm(&x, &layer.mlp_norm, eps)?; // (T, D)
-            let gated = gated_silu(&project(&normed, &layer.gate_up)?)?; // (T, F)
-            x = add(&x, &project(&gated, &layer.down)?)?;
+            let normed = rms_norm(&x, &layer.norm_before_attention, eps)?; // (T, D)
+            let qkv = layer.qkv.forward(&normed)?; // (T, (H + 2·kv heads)·head_dim)
+            let attended = attention.forward(index, &qkv, layer.qk_norm.as_ref(), trees)?; // (T, H·head_dim)
+            x = self.residual(&x, &layer.output.forward(&attended)?, layer.norm_after_attention.as_ref())?;
+            let normed = rms_norm(&x, &layer.norm_before_mlp, eps)?; // (T, D)
+            let gated = gated(&layer.gate_up.forward(&normed)?, self.config.activation)?; // (T, F)
+            x = self.residual(&x, &layer.down.forward(&gated)?, layer.norm_after_mlp.as_ref())?;
         }
         rms_norm(&x, &self.norm, eps)
     }
@@ -91,48 +95,154 @@ impl Decoder {
     /// # Shapes
     /// `hidden` (T, D) as [`Decoder::forward`] gives it, result (T, V).
     pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        project(hidden, &self.head.t()?)
+        let logits = self.head.forward(hidden)?;
+        match self.config.logit_cap {
+            Some(cap) => soft_cap(&logits, cap),
+            None => Ok(logits),
+        }
+    }
+
+    /// # Shapes
+    /// Result (T, D).
+    fn embed(&self, rows: &[Row], trees: &[&mut TokenTree]) -> Result<Tensor> {
+        let width = self.config.width;
+        let mut x = vec![0f32; rows.len() * width];
+        for (row, x) in rows.iter().zip(x.chunks_exact_mut(width)) {
+            self.embedding.row(trees[row.tree].token(row.node) as usize, x)?;
+            for value in x {
+                *value *= self.config.embedding_scale;
+            }
+        }
+        Ok(Tensor::from_vec(x, (rows.len(), width), &Device::Cpu)?)
+    }
+
+    /// `x + y`, `y` normed where a norm stands after it.
+    fn residual(&self, x: &Tensor, y: &Tensor, norm: Option<&Vec<f32>>) -> Result<Tensor> {
+        match norm {
+            Some(norm) => add(x, &rms_norm(y, norm, self.config.norm_eps as f32)?),
+            None => add(x, y),
+        }
     }
 }
 
-impl Layer {
-    fn load(config: &ModelConfig, weights: &mut Weights, index: usize) -> Result<Self> {
-        let (width, mlp_width) = (config.width, config.mlp_width);
-        let attended = config.n_heads * config.head_dim;
-        let kv_width = config.n_kv_heads * config.head_dim;
-        let mut take =
-            |name: &str, shape: &[usize]| weights.take(&format!("model.layers.{index}.{name}.weight"), shape);
-        let q = take("self_attn.q_proj", &[attended, width])?;
-        let k = take("self_attn.k_proj", &[kv_width, width])?;
-        let v = take("self_attn.v_proj", &[kv_width, width])?;
-        let gate = take("mlp.gate_proj", &[mlp_width, width])?;
-        let up = take("mlp.up_proj", &[mlp_width, width])?;
-        Ok(Self {
-            attention_norm: take("input_layernorm", &[width])?.to_vec1()?,
-            qkv: transposed(&Tensor::cat(&[q, k, v], 0)?)?,
-            output: transposed(&take("self_attn.o_proj", &[width, attended])?)?,
-            mlp_norm: take("post_attention_layernorm", &[width])?.to_vec1()?,
-            gate_up: transposed(&Tensor::cat(&[gate, up], 0)?)?,
-            down: transposed(&take("mlp.down_proj", &[width, mlp_width])?)?,
+/// Takes weights from files and lays them out as the decoder reads them.
+struct Loader<'a> {
+    config: &'a ModelConfig,
+    weights: Weights<'a>,
+    keep: Keep,
+}
+
+/// A projection's weights and bias.
+type Projection = (RawTensor, Option<RawTensor>);
+
+impl Loader<'_> {
+    /// Embedding or head: a row for every token.
+    fn table(&mut self, slot: Slot) -> Result<Linear> {
+        let table = self.weights.matrix(slot, [self.config.vocab, self.config.width])?;
+        Linear::new(&[table], None, &self.keep)
+    }
+
+    fn norm(&mut self, slot: Slot, n: usize) -> Result<Vec<f32>> {
+        let mut norm = self.weights.vector(slot, n)?;
+        for weight in &mut norm {
+            *weight += self.config.norm_offset;
+        }
+        Ok(norm)
+    }
+
+    fn layer(&mut self, index: usize) -> Result<Layer> {
+        let config = self.config;
+        let (width, head_dim) = (config.width, config.head_dim);
+        let around = config.family.norms != BlockNorms::Before;
+        let slot = |part| Slot::Block(index, part);
+        let after = |loader: &mut Self, part| around.then(|| loader.norm(slot(part), width)).transpose();
+        let qk_norm = |loader: &mut Self| -> Result<QkNorm> {
+            let mut norm = |part| loader.norm(slot(part), head_dim);
+            Ok(QkNorm { query: norm(Part::QNorm)?, key: norm(Part::KNorm)? })
+        };
+        Ok(Layer {
+            norm_before_attention: self.norm(slot(Part::NormBeforeAttention), width)?,
+            qkv: self.qkv(index)?,
+            qk_norm: config.qk_norm.then(|| qk_norm(self)).transpose()?,
+            output: self.linear(
+                slot(Part::Output),
+                [width, config.n_heads * head_dim],
+                config.biases.output,
+            )?,
+            norm_after_attention: after(self, Part::NormAfterAttention)?,
+            norm_before_mlp: self.norm(slot(Part::NormBeforeMlp), width)?,
+            gate_up: self.gate_up(index)?,
+            down: self.linear(slot(Part::Down), [width, config.mlp_width], config.biases.mlp)?,
+            norm_after_mlp: after(self, Part::NormAfterMlp)?,
         })
     }
-}
 
-/// Weights as the product reads them fastest.
-///
-/// # Shapes
-/// (out, in) to (in, out).
-fn transposed(weight: &Tensor) -> Result<Tensor> {
-    Ok(weight.t()?.contiguous()?)
-}
-
-/// `x · weight`, never of a single row: that would be summed in another order than the same row in company.
-///
-/// # Shapes
-/// `x` (T, K), `weight` (K, N), result (T, N).
-fn project(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if x.dim(0)? == 1 {
-        return Ok(Tensor::cat(&[x, x], 0)?.matmul(weight)?.narrow(0, 0, 1)?);
+    fn linear(&mut self, slot: Slot, shape: [usize; 2], biased: bool) -> Result<Linear> {
+        let weights = self.weights.matrix(slot, shape)?;
+        let bias = biased.then(|| self.weights.bias(slot, shape[0])).transpose()?;
+        self.fuse(vec![(weights, bias)])
     }
-    Ok(x.matmul(weight)?)
+
+    fn qkv(&mut self, index: usize) -> Result<Linear> {
+        let (heads, kv_heads) = (self.config.n_heads, self.config.n_kv_heads);
+        let sizes = [heads, kv_heads, kv_heads].map(|n| n * self.config.head_dim);
+        let mut parts = if self.config.fused.qkv {
+            self.fused(Slot::Block(index, Part::Qkv), &sizes, self.config.biases.qkv)?
+        } else {
+            let slots = [Part::Q, Part::K, Part::V].map(|part| Slot::Block(index, part));
+            self.separate(&slots, &sizes, self.config.biases.qkv)?
+        };
+        if self.config.interleaved {
+            let dims = self.config.rotaries[0].dims;
+            let part_pairs = |tensor: RawTensor| tensor.part_pairs(self.config.head_dim, dims);
+            let (values, turned) = (parts.split_off(2), parts);
+            let turned =
+                turned.into_iter().map(|(weights, bias)| (part_pairs(weights), bias.map(part_pairs)));
+            parts = turned.chain(values).collect();
+        }
+        self.fuse(parts)
+    }
+
+    fn gate_up(&mut self, index: usize) -> Result<Linear> {
+        let sizes = [self.config.mlp_width; 2];
+        let parts = if self.config.fused.gate_up {
+            self.fused(Slot::Block(index, Part::GateUp), &sizes, self.config.biases.mlp)?
+        } else {
+            let slots = [Part::Gate, Part::Up].map(|part| Slot::Block(index, part));
+            self.separate(&slots, &sizes, self.config.biases.mlp)?
+        };
+        self.fuse(parts)
+    }
+
+    /// Projections that the file keeps in one matrix.
+    fn fused(&mut self, slot: Slot, sizes: &[usize], biased: bool) -> Result<Vec<Projection>> {
+        let n_out = sizes.iter().sum();
+        let weights = self.weights.matrix(slot, [n_out, self.config.width])?;
+        let bias = biased.then(|| self.weights.bias(slot, n_out)).transpose()?;
+        let ends = sizes.iter().scan(0, |end, size| {
+            *end += size;
+            Some(*end)
+        });
+        let part = |(end, size): (usize, &usize)| {
+            let rows = |tensor: &RawTensor| tensor.rows(end - size, end);
+            (rows(&weights), bias.as_ref().map(rows))
+        };
+        Ok(ends.zip(sizes).map(part).collect())
+    }
+
+    /// Projections that the file keeps apart.
+    fn separate(&mut self, slots: &[Slot], sizes: &[usize], biased: bool) -> Result<Vec<Projection>> {
+        let part = |(&slot, &size): (&Slot, &usize)| {
+            let weights = self.weights.matrix(slot, [size, self.config.width])?;
+            let bias = biased.then(|| self.weights.bias(slot, size)).transpose()?;
+            Ok((weights, bias))
+        };
+        slots.iter().zip(sizes).map(part).collect()
+    }
+
+    fn fuse(&self, parts: Vec<Projection>) -> Result<Linear> {
+        let (weights, biases): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let biases = biases.iter().flatten().map(RawTensor::to_f32).collect::<Result<Vec<_>>>()?.concat();
+        Linear::new(&weights, (!biases.is_empty()).then_some(biases), &self.keep)
+    }
 }

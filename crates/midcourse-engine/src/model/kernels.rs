@@ -7,6 +7,7 @@
 use candle_core::{CpuStorage, Storage, Tensor};
 use rayon::prelude::*;
 
+use super::config::Activation;
 use crate::Result;
 
 /// Floats in the widest vector; partial sums are kept in this many lanes whatever the processor has.
@@ -86,21 +87,37 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &[f32], eps: f32) -> Result<Tensor> {
     map_rows(x, weight.len(), |x, out| {
         vectorised(
             #[inline(always)]
-            || {
-                let scale = (dot(x, x) / x.len() as f32 + eps).sqrt().recip();
-                for ((out, &x), &w) in out.iter_mut().zip(x).zip(weight) {
-                    *out = x * scale * w;
-                }
-            },
+            || norm_row(x, weight, eps, out),
         );
     })
 }
 
-/// `silu(gate) · up` for rows that hold `gate` and `up` side by side.
+/// `activation(gate) · up` for rows that hold `gate` and `up` side by side.
+///
+/// Both activations are `x · σ(z)`: z is x for `silu`, and 2√(2/π)·(x + 0.044715·x³) for the tanh
+/// approximation of the Gaussian error linear unit.
 ///
 /// # Shapes
 /// `x` (T, 2F), result (T, F).
-pub(crate) fn gated_silu(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn gated(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Silu => map_gated(
+            x,
+            #[inline(always)]
+            |g| g,
+        ),
+        Activation::GeluTanh => map_gated(
+            x,
+            #[inline(always)]
+            |g| GELU * (0.044_715 * g * g).mul_add(g, g),
+        ),
+    }
+}
+
+/// 2√(2/π)
+const GELU: f32 = 1.595_769;
+
+fn map_gated(x: &Tensor, z: impl Fn(f32) -> f32 + Sync) -> Result<Tensor> {
     let width = x.dim(1)? / 2;
     map_rows(x, width, |x, out| {
         vectorised(
@@ -108,11 +125,44 @@ pub(crate) fn gated_silu(x: &Tensor) -> Result<Tensor> {
             || {
                 let (gate, up) = x.split_at(width);
                 for ((out, &g), &u) in out.iter_mut().zip(gate).zip(up) {
-                    *out = g / (1.0 + exp(-g)) * u;
+                    *out = g / (1.0 + exp(-z(g))) * u;
                 }
             },
         );
     })
+}
+
+/// `cap · tanh(x / cap)`.
+///
+/// # Shapes
+/// `x` (T, V), result (T, V).
+pub(crate) fn soft_cap(x: &Tensor, cap: f32) -> Result<Tensor> {
+    map_rows(x, x.dim(1)?, |x, out| {
+        out.copy_from_slice(x);
+        vectorised(
+            #[inline(always)]
+            || cap_values(out, cap),
+        );
+    })
+}
+
+/// See [`soft_cap`].
+#[inline(always)]
+pub(crate) fn cap_values(values: &mut [f32], cap: f32) {
+    let scale = 2.0 / cap;
+    for value in values {
+        // tanh(x) = 2·σ(2x) − 1
+        *value = cap * (2.0 / (1.0 + exp(-scale * *value)) - 1.0);
+    }
+}
+
+/// See [`rms_norm`].
+#[inline(always)]
+pub(crate) fn norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let scale = (dot(x, x) / x.len() as f32 + eps).sqrt().recip();
+    for ((out, &x), &w) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * scale * w;
+    }
 }
 
 /// Sum of products, in [`LANES`] partial sums that are added in a fixed order.
@@ -227,13 +277,16 @@ mod tests {
         assert!(exp(f32::NAN).is_nan());
     }
 
-    /// Reference: `x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * w` and
-    /// `F.silu(x[..., :2]) * x[..., 2:]` in PyTorch 2.15, tolerance 1e-6.
+    /// Reference: `x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * w`, `F.silu(x[..., :2]) * x[..., 2:]`,
+    /// `F.gelu(x[..., :2], approximate="tanh") * x[..., 2:]` and `5 * torch.tanh(x / 5)` in PyTorch 2.15,
+    /// tolerance 1e-6.
     #[test]
     fn norm_and_gate_agree_with_pytorch() {
         let x = Tensor::new(&[[1f32, -2.0, 3.0, 0.5]], &Device::Cpu).unwrap();
         let norm = rms_norm(&x, &[1.0, 0.5, 2.0, 1.0], 1e-5).unwrap().to_vec2::<f32>().unwrap();
-        let gate = gated_silu(&x).unwrap().to_vec2::<f32>().unwrap();
+        let gate = gated(&x, Activation::Silu).unwrap().to_vec2::<f32>().unwrap();
+        let gelu = gated(&x, Activation::GeluTanh).unwrap().to_vec2::<f32>().unwrap();
+        let capped = soft_cap(&x, 5.0).unwrap().to_vec2::<f32>().unwrap();
         for (found, expected) in [
             (norm[0][0], 0.529_812_1),
             (norm[0][1], -0.529_812_1),
@@ -241,6 +294,10 @@ mod tests {
             (norm[0][3], 0.264_906_1),
             (gate[0][0], 2.193_175_8),
             (gate[0][1], -0.119_202_92),
+            (gelu[0][0], 2.523_576),
+            (gelu[0][1], -0.022_701_15),
+            (capped[0][1], -1.899_744_8),
+            (capped[0][2], 2.685_248),
         ] {
             assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
         }

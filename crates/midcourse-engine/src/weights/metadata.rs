@@ -59,6 +59,8 @@ impl<'a> Metadata<'a> {
         self.optional(key, "a number", |v| match *v {
             Value::F32(x) => Some(f64::from(x)),
             Value::F64(x) => Some(x),
+            Value::U32(n) => Some(f64::from(n)),
+            Value::I32(n) => Some(f64::from(n)),
             _ => None,
         })
     }

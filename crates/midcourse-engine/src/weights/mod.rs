@@ -1,19 +1,47 @@
-//! Weights by name, from GGUF files or safetensors directories, in f32.
+//! Weights by their place in the decoder, from GGUF files or safetensors directories.
 //!
-//! Tensors are asked for by the names of transformers' Llama (`model.layers.0.self_attn.q_proj.weight`) and
-//! checked against the shape the configuration wants before anything is allocated for them. Pickle is never
-//! read.
+//! A tensor's shape is checked against what the configuration wants before anything is allocated for it, and a
+//! tensor of a block that nobody asks for is refused: the model has something that the decoder does not do.
+//! Pickle is never read.
 
 pub mod gguf;
 pub mod metadata;
 pub mod safetensors;
 
+mod index;
+mod names;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
+pub(crate) use index::{RawTensor, TensorIndex};
+use names::Names;
+pub(crate) use names::{Part, Slot};
 
-use crate::Result;
 use crate::model::ModelConfig;
+use crate::{Error, Result};
+
+/// The form in which weights are kept in memory. Arithmetic is in f32 whatever the form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// 32 bits, laid out for the product.
+    F32,
+    /// 16 bits: the upper half of an f32.
+    Bf16,
+    /// As the file stores them: quantised blocks, or 16 bits.
+    Stored,
+}
+
+impl Dtype {
+    /// The name used in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Stored => "as stored",
+        }
+    }
+}
 
 /// A model's files, opened.
 #[derive(Debug)]
@@ -37,7 +65,7 @@ impl ModelFiles {
     /// What the decoder is.
     pub fn config(&self) -> Result<ModelConfig> {
         match self {
-            Self::Gguf(file) => ModelConfig::from_gguf(&file.path, &file.content),
+            Self::Gguf(file) => ModelConfig::from_gguf(file),
             Self::Safetensors(dir) => ModelConfig::from_json(&dir.path.join("config.json"), &dir.config),
         }
     }
@@ -50,30 +78,89 @@ impl ModelFiles {
         }
     }
 
-    /// The weights, to be taken one by one.
-    pub fn into_weights(self) -> Weights {
+    /// Bytes that the weights take in the files.
+    pub fn stored_bytes(&self) -> Result<u64> {
+        Ok(self.index()?.stored_bytes())
+    }
+
+    /// Whether the files hold blocks of fewer than 16 bits a weight; safetensors never do.
+    pub fn is_quantized(&self) -> bool {
         match self {
-            Self::Gguf(file) => Weights::Gguf(file),
-            Self::Safetensors(dir) => Weights::Safetensors(dir),
+            Self::Gguf(file) => file.index.is_quantized(),
+            Self::Safetensors(_) => false,
+        }
+    }
+
+    /// The weights, to be taken one by one.
+    pub(crate) fn weights(&self, config: &ModelConfig) -> Result<Weights<'_>> {
+        let index = self.index()?;
+        let names = match self {
+            Self::Gguf(_) => Names::Gguf,
+            Self::Safetensors(_) => safetensors::SafetensorsDir::names(index, config),
+        };
+        Ok(Weights { index, names, taken: BTreeSet::new() })
+    }
+
+    fn index(&self) -> Result<&TensorIndex> {
+        match self {
+            Self::Gguf(file) => Ok(&file.index),
+            Self::Safetensors(dir) => dir.index(),
         }
     }
 }
 
 /// Where tensors are taken from.
 #[derive(Debug)]
-pub enum Weights {
-    /// One GGUF file.
-    Gguf(gguf::GgufFile),
-    /// A directory of safetensors files.
-    Safetensors(safetensors::SafetensorsDir),
+pub(crate) struct Weights<'a> {
+    index: &'a TensorIndex,
+    names: Names,
+    taken: BTreeSet<String>,
 }
 
-impl Weights {
-    /// Reads a tensor in f32 and checks its shape.
-    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        match self {
-            Self::Gguf(file) => file.take(name, shape),
-            Self::Safetensors(dir) => dir.take(name, shape),
-        }
+impl Weights<'_> {
+    /// Refuses a tensor that is missing or has another shape.
+    pub(crate) fn check(&self, slot: Slot, shape: [usize; 2]) -> Result<()> {
+        self.index.check(&self.names.of(slot, "weight"), &shape).map(drop)
+    }
+
+    /// Reads a matrix.
+    ///
+    /// # Shapes
+    /// Result `shape` = (out, in).
+    pub(crate) fn matrix(&mut self, slot: Slot, shape: [usize; 2]) -> Result<RawTensor> {
+        self.take(self.names.of(slot, "weight"), &shape)
+    }
+
+    /// Reads a vector of `n` values.
+    pub(crate) fn vector(&mut self, slot: Slot, n: usize) -> Result<Vec<f32>> {
+        self.take(self.names.of(slot, "weight"), &[n])?.to_f32()
+    }
+
+    /// Reads the bias of a projection to `n` values.
+    pub(crate) fn bias(&mut self, slot: Slot, n: usize) -> Result<RawTensor> {
+        self.take(self.names.of(slot, "bias"), &[n])
+    }
+
+    /// Refuses tensors of the blocks that were not taken.
+    pub(crate) fn finish(self) -> Result<()> {
+        let prefix = self.names.blocks();
+        // A constant that old checkpoints of Llama carry along.
+        let constant = |name: &str| name.ends_with("rotary_emb.inv_freq");
+        let mut left = self.index.names().filter(|name| name.starts_with(&prefix));
+        let left = left.find(|name| !self.taken.contains(*name) && !constant(name));
+        let Some(name) = left else { return Ok(()) };
+        Err(Error::Unsupported {
+            path: self.index.path_of(name),
+            what: format!("the tensor {name}, which the configuration does not speak of,"),
+            hint: "configuration and weights must come from the same model; adapters and quantised \
+                   checkpoints must be merged first"
+                .into(),
+        })
+    }
+
+    fn take(&mut self, name: String, shape: &[usize]) -> Result<RawTensor> {
+        let tensor = self.index.read(&name, shape)?;
+        self.taken.insert(name);
+        Ok(tensor)
     }
 }

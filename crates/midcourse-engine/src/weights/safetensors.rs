@@ -1,18 +1,26 @@
 //! Directories with `config.json` and safetensors, whole or in shards.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use candle_core::safetensors::BufferedSafetensors;
-use candle_core::{DType, Device, Tensor};
+use candle_core::quantized::GgmlDType;
+use safetensors::tensor::Metadata;
 
+use super::index::{Place, TensorIndex, broken, n_bytes};
+use super::names::Names;
 use crate::chat_template::{self, Templates};
+use crate::model::ModelConfig;
 use crate::{Error, Result};
 
 /// Name of the file when there is one.
 const SINGLE: &str = "model.safetensors";
 /// Name of the list of shards when there are several.
 const INDEX: &str = "model.safetensors.index.json";
+/// Bytes of the longest header that is read: those of models of 72 billion parameters take a hundredth.
+const MAX_HEADER: u64 = 16 << 20;
 
 /// An open model directory.
 #[derive(Debug)]
@@ -21,27 +29,35 @@ pub struct SafetensorsDir {
     pub path: PathBuf,
     /// Its `config.json`.
     pub config: serde_json::Value,
+    /// Its safetensors files.
+    files: Vec<String>,
     /// For every tensor, the file that holds it; empty when there is one file.
     shards: BTreeMap<String, String>,
-    /// The file read last: tensors are asked for in about the order they are stored in.
-    open: Option<(String, Shard)>,
-}
-
-/// A file in memory.
-struct Shard(BufferedSafetensors);
-
-impl std::fmt::Debug for Shard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shard")
-    }
+    /// Made when it is first asked for.
+    index: OnceCell<TensorIndex>,
 }
 
 impl SafetensorsDir {
-    /// Reads `config.json` and the list of shards.
+    /// Reads `config.json` and the list of shards. The safetensors files need not be there yet.
     pub fn open(path: &Path) -> Result<Self> {
         let config = read_json(&path.join("config.json"))?;
         let shards = if path.join(SINGLE).exists() { BTreeMap::new() } else { read_index(path)? };
-        Ok(Self { path: path.to_owned(), config, shards, open: None })
+        let mut files: Vec<String> = shards.values().cloned().collect();
+        files.sort_unstable();
+        files.dedup();
+        if files.is_empty() {
+            files.push(SINGLE.to_owned());
+        }
+        Ok(Self { path: path.to_owned(), config, files, shards, index: OnceCell::new() })
+    }
+
+    /// Where the tensors lie, from the headers of the safetensors files.
+    pub(super) fn index(&self) -> Result<&TensorIndex> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let index = read_headers(&self.path, &self.files, &self.shards)?;
+        Ok(self.index.get_or_init(|| index))
     }
 
     /// The chat templates, by name.
@@ -53,45 +69,89 @@ impl SafetensorsDir {
 
     /// The files that make the model.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let mut names: Vec<&str> = self.shards.values().map(String::as_str).collect();
-        names.sort_unstable();
-        names.dedup();
-        if names.is_empty() {
-            names.push(SINGLE);
-        }
         let small = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
-        let there = small.into_iter().chain(names).map(|name| self.path.join(name));
+        let there =
+            small.into_iter().chain(self.files.iter().map(String::as_str)).map(|name| self.path.join(name));
         there.filter(|path| path.exists()).collect()
     }
 
-    pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let file = match self.shards.get(name) {
-            Some(file) => file.clone(),
-            None if self.shards.is_empty() => SINGLE.to_owned(),
-            None => return Err(broken(&self.path.join(INDEX), format!("tensor {name} is not listed"))),
-        };
-        let path = self.path.join(&file);
-        let shard = self.shard(file)?;
-        let wrap = |e: candle_core::Error| broken(&path, format!("tensor {name}: {e}"));
-        let found = shard.0.get(name).map_err(wrap)?.shape().to_vec();
-        if found != shape {
-            return Err(Error::Shape { path, tensor: name.into(), expected: shape.to_vec(), found });
+    /// How the files name the decoder's tensors: a language model inside another one has a longer prefix.
+    pub(super) fn names(index: &TensorIndex, config: &ModelConfig) -> Names {
+        const EMBEDDING: &str = "embed_tokens.weight";
+        let embedding = index.names().find_map(|name| name.strip_suffix(EMBEDDING));
+        let head = index.names().find_map(|name| {
+            name.strip_suffix(".weight").filter(|name| name.rsplit('.').next() == Some("lm_head"))
+        });
+        Names::Safetensors {
+            prefix: embedding.unwrap_or("model.").to_owned(),
+            head: head.unwrap_or("lm_head").to_owned(),
+            norms: config.family.norms,
         }
-        shard.0.load(name, &Device::Cpu).and_then(|t| t.to_dtype(DType::F32)).map_err(wrap)
-    }
-
-    fn shard(&mut self, file: String) -> Result<&Shard> {
-        let shard = match self.open.take() {
-            Some((name, shard)) if name == file => shard,
-            _ => read_shard(&self.path.join(&file))?,
-        };
-        Ok(&self.open.insert((file, shard)).1)
     }
 }
 
-fn read_shard(path: &Path) -> Result<Shard> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    BufferedSafetensors::new(bytes).map(Shard).map_err(|e| broken(path, format!("in the header: {e}")))
+/// Reads the headers of `files` in `dir`; `shards` says which file holds a tensor, when there are several.
+fn read_headers(dir: &Path, files: &[String], shards: &BTreeMap<String, String>) -> Result<TensorIndex> {
+    let paths: Vec<PathBuf> = files.iter().map(|file| dir.join(file)).collect();
+    let list = if shards.is_empty() { dir.join(SINGLE) } else { dir.join(INDEX) };
+    let mut index = TensorIndex::new(&list, paths.clone());
+    for (file, path) in paths.iter().enumerate() {
+        let (header, start) = read_header(path)?;
+        for (name, info) in header.tensors() {
+            // A shard may hold what the index does not list, as an old download beside a new one does.
+            if !shards.is_empty() && shards.get(&name) != Some(&files[file]) {
+                continue;
+            }
+            let offset = start.saturating_add(info.data_offsets.0 as u64);
+            let place = Place { file, offset, shape: info.shape.clone(), dtype: ggml_dtype(info.dtype) };
+            let (from, to) = info.data_offsets;
+            let expected = place.dtype.as_ref().ok().map(|dtype| n_bytes(&info.shape, *dtype));
+            if expected.is_some_and(|expected| expected != to.checked_sub(from).map(|n| n as u64)) {
+                let shape = &info.shape;
+                let problem = format!("tensor {name} of shape {shape:?} does not fill bytes {from} to {to}");
+                return Err(broken(path, problem));
+            }
+            index.insert(name, place);
+        }
+    }
+    match shards.keys().find(|name| index.shape(name).is_none()) {
+        Some(name) => {
+            let problem = format!("tensor {name} is listed in {}, which does not hold it", shards[name]);
+            Err(broken(&dir.join(INDEX), problem))
+        }
+        None => Ok(index),
+    }
+}
+
+/// The header of a safetensors file, and the byte at which the tensors begin.
+fn read_header(path: &Path) -> Result<(Metadata, u64)> {
+    let read = |source| Error::Read { path: path.to_owned(), source };
+    let wrong = |problem: String| broken(path, format!("in the header: {problem}"));
+    let mut file = File::open(path).map_err(read)?;
+    let len = file.metadata().map_err(read)?.len();
+    let mut size = [0; 8];
+    file.read_exact(&mut size).map_err(|_| wrong(format!("expected 8 bytes, found {len}")))?;
+    let size = u64::from_le_bytes(size);
+    if size > MAX_HEADER || size > len - 8 {
+        return Err(wrong(format!("expected at most {} bytes of it, found {size}", MAX_HEADER.min(len - 8))));
+    }
+    let mut header = vec![0; size as usize];
+    file.read_exact(&mut header).map_err(read)?;
+    let header: Metadata = serde_json::from_slice(&header).map_err(|e| wrong(e.to_string()))?;
+    let end = header.tensors().values().map(|info| info.data_offsets.1 as u64).max().unwrap_or(0);
+    if end != len - 8 - size {
+        return Err(wrong(format!("expected {end} bytes of tensors after it, found {}", len - 8 - size)));
+    }
+    Ok((header, size + 8))
+}
+
+fn ggml_dtype(dtype: safetensors::Dtype) -> std::result::Result<GgmlDType, String> {
+    match dtype {
+        safetensors::Dtype::F32 => Ok(GgmlDType::F32),
+        safetensors::Dtype::F16 => Ok(GgmlDType::F16),
+        safetensors::Dtype::BF16 => Ok(GgmlDType::BF16),
+        other => Err(format!("{other:?}")),
+    }
 }
 
 fn read_index(dir: &Path) -> Result<BTreeMap<String, String>> {
@@ -116,9 +176,4 @@ fn read_index(dir: &Path) -> Result<BTreeMap<String, String>> {
 pub(crate) fn read_json(path: &Path) -> Result<serde_json::Value> {
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     serde_json::from_slice(&bytes).map_err(|e| broken(path, format!("expected JSON: {e}")))
-}
-
-fn broken(path: &Path, problem: String) -> Error {
-    let hint = "the file is cut short or damaged; download it again".into();
-    Error::ModelFile { path: path.to_owned(), problem, hint }
 }

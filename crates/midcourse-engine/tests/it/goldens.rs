@@ -5,8 +5,7 @@
 use std::path::Path;
 
 use midcourse_core::template::{Mode, Tokenizer, prefill};
-use midcourse_engine::chat_template::TemplateChoice;
-use midcourse_engine::local::{BatchLimits, LocalModel};
+use midcourse_engine::local::{LoadOptions, LocalModel};
 
 use crate::fixtures::{Conversation, Smollm2Golden, TinyGolden, golden, smollm2, testdata};
 
@@ -17,7 +16,7 @@ const GGUF: f64 = 1e-3;
 const SMOLLM2: f64 = 2e-3;
 
 fn load(path: &Path) -> LocalModel {
-    LocalModel::load(path, "golden", BatchLimits::default(), &TemplateChoice::Own).unwrap()
+    LocalModel::load(path, "golden", LoadOptions::default()).unwrap()
 }
 
 #[test]

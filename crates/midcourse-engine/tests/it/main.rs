@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod bos;
+mod families;
 mod fixtures;
 mod goldens;
 mod special_text;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use midcourse_core::data::Sample;
 use midcourse_core::eval::{self, PlannedSample, Set};
 use midcourse_core::report::strip_controls;
-use midcourse_engine::local::BatchLimits;
+use midcourse_engine::local::{BatchLimits, LoadOptions};
 
 use crate::args::EvalArgs;
 use crate::failure::Failure;
@@ -29,8 +29,10 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     }
     let (samples, data) = read_data(&plan)?;
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
-    let choice = framing::choice(plan.chat_template.as_deref());
-    let mut model = model::load(&plan.model, limits, &choice)?;
+    let template = framing::choice(plan.chat_template.as_deref());
+    let commit = recorded_commit(args, out.as_deref(), &plan.model)?;
+    let options = LoadOptions { limits, template, ..LoadOptions::default() };
+    let mut model = model::load_at(&plan.model, commit.as_deref(), options)?;
     model.template = model.template.framed(plan.settings.framing.clone());
     say(&format!("chat template: {}", strip_controls(model.template.origin())));
     let planned = plan_samples(&plan, &samples, &model)?;
@@ -71,6 +73,13 @@ fn resolve(args: &EvalArgs) -> Result<(EvalPlan, Option<PathBuf>)> {
         return Err(StorageError::Mismatch { path, difference }.into());
     }
     Ok((plan, given.out))
+}
+
+/// The commit of `model` that the run to go on with was begun with, of a hub's model.
+fn recorded_commit(args: &EvalArgs, out: Option<&Path>, model: &str) -> Result<Option<String>> {
+    let Some(out) = out.filter(|_| args.resume) else { return Ok(None) };
+    let recorded = pages::read_manifest(out)?.map(|manifest| manifest.model);
+    Ok(recorded.filter(|recorded| recorded.name == model).and_then(|recorded| recorded.commit))
 }
 
 fn no_run_named() -> Failure {
@@ -129,7 +138,10 @@ fn plan_samples(plan: &EvalPlan, samples: &[(Set, Sample)], model: &Model) -> Re
 
 /// The first of runs/MODEL-1, runs/MODEL-2, … that is not there.
 fn free_directory(model: &str) -> Result<PathBuf> {
-    let name = Path::new(model).file_stem().unwrap_or_default().to_string_lossy();
+    let name = Path::new(model).file_name().unwrap_or_default().to_string_lossy();
+    // Names hold dots: only what says a file's format is its ending.
+    let name =
+        [".gguf", ".jsonl"].into_iter().fold(name.as_ref(), |name, ending| name.trim_end_matches(ending));
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     let name: String = name.chars().map(plain).collect();
     let candidates = (1..10_000).map(|n| Path::new("runs").join(format!("{name}-{n}")));

@@ -4,7 +4,7 @@ use anyhow::Result;
 use midcourse_core::engine::TokenId;
 use midcourse_core::report::strip_controls;
 use midcourse_core::template::{Mode, Prefill, Proof, Tokenizer, prefill};
-use midcourse_engine::local::BatchLimits;
+use midcourse_engine::local::LoadOptions;
 use serde::Serialize;
 
 use crate::args::ProbeArgs;
@@ -43,8 +43,8 @@ struct NextToken {
 
 /// Runs the command.
 pub(crate) fn run(args: &ProbeArgs) -> Result<u8> {
-    let choice = framing::choice(args.framing.chat_template.as_deref());
-    let mut model = model::load(&args.model, BatchLimits::default(), &choice)?;
+    let template = framing::choice(args.framing.chat_template.as_deref());
+    let mut model = model::load(&args.model, LoadOptions { template, ..LoadOptions::default() })?;
     model.template = model.template.framed(args.framing.framing());
     let given = Given::of(args, &model, args.mode)?;
     let next = next_tokens(&given, &model, &args.model)?;

@@ -37,12 +37,13 @@ fn json_of(text: &str) -> Value {
 
 #[test]
 fn help_lists_every_flag_and_the_exit_codes() {
-    let commands: [(&[&str], &[&str]); 6] = [
+    let commands: [(&[&str], &[&str]); 7] = [
         (&["eval"], &EVAL_FLAGS),
         (&["probe"], &["--model", "--prompt", "--response", "--k", "--mode", "--json"]),
         (&["report"], &["<RUN>"]),
         (&["data", "check"], &["<FILE>", "--model", "--json"]),
-        (&["models"], &["pull", "--json"]),
+        (&["models"], &["pull", "show", "rm", "--json"]),
+        (&["models", "show"], &["<NAME>", "--json"]),
         (&["completions"], &["<SHELL>", "bash", "zsh", "fish"]),
     ];
     for (command, flags) in commands {
@@ -178,10 +179,10 @@ fn probe_frames_the_conversation_as_asked() {
 }
 
 #[test]
-fn models_that_no_file_holds_are_not_supported() {
+fn models_over_http_are_not_supported() {
     let fixture = Fixture::new();
     let data = fixture.path("data.jsonl").display().to_string();
-    for model in ["hf:org/name", "http://127.0.0.1:1/v1#name", "https://127.0.0.1:1/v1#name"] {
+    for model in ["http://127.0.0.1:1/v1#name", "https://127.0.0.1:1/v1#name"] {
         let output = run(&["eval", "--model", model, "--data", &data]);
         assert_eq!(output.code, 6, "{output:?}");
         assert!(output.stderr.contains(model) && output.stderr.contains("hint: "), "{output:?}");

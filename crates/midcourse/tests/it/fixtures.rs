@@ -62,11 +62,31 @@ impl Output {
     }
 }
 
+/// What would lead a command to the network or to the user's own models.
+const ENVIRONMENT: [&str; 13] = [
+    "SSL_CERT_FILE",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
+    "HF_ENDPOINT",
+    "HF_TOKEN",
+    "HF_TOKEN_PATH",
+    "ALL_PROXY",
+    "all_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+];
+
 /// A command with an empty model cache, in a directory where it may leave things.
 pub(crate) fn command(program: &str) -> Command {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let mut command = Command::new(program);
     command.env("XDG_CACHE_HOME", scratch.join("no-models")).env("RUST_BACKTRACE", "1");
+    for name in ENVIRONMENT {
+        command.env_remove(name);
+    }
     command.env_remove("MIDCOURSE_PYTHON").env_remove("NO_COLOR").current_dir(scratch);
     command
 }

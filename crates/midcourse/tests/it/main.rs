@@ -10,6 +10,7 @@ mod commands;
 mod early_stop;
 mod fixtures;
 mod full_disk;
+mod hub;
 mod kill;
 mod malformed;
 mod pull;

@@ -135,18 +135,17 @@ fn lying_tensors(cases: &mut Cases) {
     for dtype in [2, 8, 12] {
         spoilt(&format!("data type {dtype}"), name, &|t| t.dtype = dtype, &format!("tensor {name}: "));
     }
-    let others = [("rope_freqs.weight", "rotary scaling"), ("blk.0.attn_q.bias", "bias")];
-    for (name, named) in others {
+    let others = [
+        ("rope_freqs.weight", 3, INPUT, "rope_freqs.weight: expected 2 factors, found 3"),
+        ("blk.0.attn_q.bias", 3, INPUT, "tensor blk.0.attn_q.bias: expected shape [8], found [3]"),
+        ("blk.0.attn_sinks.weight", 2, UNSUPPORTED, "the tensor blk.0.attn_sinks.weight"),
+    ];
+    for (name, n, code, named) in others {
         let mut file = Gguf::tiny();
-        file.tensors.push(Tensor {
-            name: name.into(),
-            dims: vec![2],
-            dtype: 0,
-            offset: None,
-            values: vec![1.0; 2],
-        });
+        let (dims, values) = (vec![n as u64], vec![1.0; n]);
+        file.tensors.push(Tensor { name: name.into(), dims, dtype: 0, offset: None, values });
         cases.write("model.gguf", file.write().bytes);
-        cases.add(format!("a tensor {name}"), &PROBE, UNSUPPORTED, &["@/model.gguf: ", named]);
+        cases.add(format!("a tensor {name}"), &PROBE, code, &["@/model.gguf: ", named]);
     }
 }
 

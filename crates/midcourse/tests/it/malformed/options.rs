@@ -61,7 +61,7 @@ fn wrong_combinations(cases: &mut Cases) {
         (&["data", "check"], "<FILE>"),
         (&["data", "chek", "a"], "chek"),
         (&["models", "pull"], "<NAME>"),
-        (&["models", "pull", "gossip-1b"], "gossip-1b: expected one of smollm2"),
+        (&["models", "pull", "gossip-1b"], "gossip-1b: expected smollm2, "),
         (&["models", "push"], "push"),
         (&["completions", "tcsh"], "tcsh"),
         (&["completions"], "<SHELL>"),

@@ -82,10 +82,18 @@ fn broken_config(cases: &mut Cases) {
         ("model_type", json!(5)),
         ("rope_scaling", json!("linear")),
         ("rope_scaling", json!({"rope_type": 2})),
+        ("rope_scaling", json!({"type": "linear", "factor": "two"})),
+        ("rope_parameters", json!({"rope_type": "longrope", "factor": 2.0, "short_factor": 1})),
         ("rope_parameters", json!([])),
         ("rope_parameters", json!({"rope_type": "default", "rope_theta": "10000"})),
     ] {
         config(cases, (field, value), INPUT, &[field, "expected"]);
+    }
+    for (field, value, named) in [
+        ("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0}), "rope_scaling.low_freq_factor: "),
+        ("rope_parameters", json!({"rope_type": "yarn"}), "rope_parameters.factor: "),
+    ] {
+        config(cases, (field, value), INPUT, &[named, "it is missing"]);
     }
     for value in [json!("2"), json!(-1), json!([260, "2"]), json!(1_u64 << 32)] {
         config(cases, ("eos_token_id", value), INPUT, &["eos_token_id", "expected a token id"]);
@@ -99,11 +107,9 @@ fn unsupported_config(cases: &mut Cases) {
         ("model_type", json!("mamba")),
         ("model_type", Value::Null),
         ("hidden_act", json!("gelu")),
-        ("attention_bias", json!(true)),
-        ("mlp_bias", json!(true)),
-        ("rope_scaling", json!({"type": "linear", "factor": 2.0})),
-        ("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0})),
-        ("rope_parameters", json!({"rope_type": "yarn", "rope_theta": 10_000.0})),
+        ("rope_scaling", json!({"type": "ntk", "factor": 2.0})),
+        ("rope_parameters", json!({"rope_type": "proportional", "rope_theta": 10_000.0})),
+        ("quantization_config", json!({"quant_method": "awq"})),
     ] {
         config(cases, (field, value), UNSUPPORTED, &["is not supported"]);
     }
@@ -204,5 +210,5 @@ fn broken_index(cases: &mut Cases) {
     }
     let map = |file: &str| json!({"weight_map": {tensor: file}}).to_string();
     index("a file that is not there", &map("none.safetensors"), &["@/none.safetensors: No such file"]);
-    index("one tensor only", &map("model-1.safetensors"), &[&at, "tensor model.layers.0.", "is not listed"]);
+    index("one tensor only", &map("model-1.safetensors"), &[&at, "tensor model.layers.0.", "is missing"]);
 }
