@@ -104,12 +104,12 @@ pub(crate) struct Located {
 }
 
 /// Loads the model that `name` names.
-pub(crate) fn load(name: &str, options: LoadOptions) -> Result<Model> {
+pub(crate) fn load(name: &str, options: &LoadOptions) -> Result<Model> {
     load_at(name, None, options)
 }
 
 /// The same, at a commit of the hub: a run that is resumed goes on with the one it was begun with.
-pub(crate) fn load_at(name: &str, commit: Option<&str>, options: LoadOptions) -> Result<Model> {
+pub(crate) fn load_at(name: &str, commit: Option<&str>, options: &LoadOptions) -> Result<Model> {
     match ModelName::parse(name)? {
         ModelName::Script(script) => scripted(name, &script, &options.template),
         parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, options),
@@ -145,7 +145,7 @@ pub(crate) fn locate(name: &str, parsed: &ModelName, extent: Extent) -> Result<L
     Ok(Located { path, commit: None })
 }
 
-fn local(name: &str, located: &Located, options: LoadOptions) -> Result<Model> {
+fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<Model> {
     let model = LocalModel::load(&located.path, name, options)?;
     let description = format!("{}, {}", model.engine.config().describe(), model.engine.dtype().name());
     let mut identity = identity(name, "local", &model.files, &model.template, description)?;

@@ -122,10 +122,10 @@ impl LocalModel {
     /// # Errors
     /// When a file is missing, damaged, of another architecture, or disagrees with its configuration, or when
     /// the weights do not fit into memory.
-    pub fn load(path: &Path, name: &str, options: LoadOptions) -> Result<Self> {
+    pub fn load(path: &Path, name: &str, options: &LoadOptions) -> Result<Self> {
         let ModelHeader { config, tokenizer, template, files } =
             ModelHeader::read(path, name, &options.template)?;
-        let dtype = memory::choose(path, &files, &config, &options)?;
+        let dtype = memory::choose(path, &files, &config, options)?;
         let paths = files.paths();
         let decoder = Decoder::load(config, &files, dtype)?;
         let ends = tokenizer.special().end_of_turn.clone();
