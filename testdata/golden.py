@@ -23,8 +23,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 import conversations
+import jinja_snippets
 import families
 import naive_bpe
+import templates
 import tiny_models
 import tiny_tokenizers
 
@@ -44,6 +46,9 @@ def main():
     tiny_models.write_all(args.out)
     tiny_tokenizers.write_all(args.out)
     (args.out / "golden").mkdir(exist_ok=True)
+    (args.out / "templates").mkdir(exist_ok=True)
+    templates.write_all(args.out)
+    jinja_snippets.write_all(args.out)
     write(args.out / "golden" / "tiny.json", tiny_golden(args.out))
     write(args.out / "golden" / "smollm2.json", smollm2_golden(args.smollm2))
     families.write_all(args.out)

@@ -35,6 +35,16 @@ pub enum Error {
         /// What to do next.
         hint: String,
     },
+    /// A chat template cannot frame a conversation as asked.
+    #[error("chat template of {model}: it {what}")]
+    TemplateCannot {
+        /// The model whose template it is.
+        model: String,
+        /// What it does, or does not.
+        what: String,
+        /// What to do instead.
+        hint: String,
+    },
     /// A forced prefix cannot be proved to be what the model sees.
     #[error("sample {sample}: {problem}")]
     Prefill {
@@ -63,7 +73,10 @@ impl Error {
         match self {
             Self::Row { problem, .. } => problem.hint(),
             Self::DataFile { problem, .. } => problem.hint(),
-            Self::Template { hint, .. } | Self::Prefill { hint, .. } | Self::Setting { hint, .. } => hint,
+            Self::Template { hint, .. }
+            | Self::TemplateCannot { hint, .. }
+            | Self::Prefill { hint, .. }
+            | Self::Setting { hint, .. } => hint,
         }
     }
 }

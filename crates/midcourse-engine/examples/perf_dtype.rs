@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("{other}: expected f32, bf16 or quantized").into()),
     };
     let started = Instant::now();
-    let model = LocalModel::load(Path::new(path), "perf", LoadOptions { dtype, ..LoadOptions::default() })?;
+    let model = LocalModel::load(Path::new(path), "perf", &LoadOptions { dtype, ..LoadOptions::default() })?;
     let load_secs = started.elapsed().as_secs_f64();
     let tokens = model.tokenizer.encode(&std::fs::read_to_string(text)?, &[])?.ids;
     let perplexity = perplexity(&model.engine, &tokens)?;

@@ -22,7 +22,7 @@ const N_SAMPLES: usize = 8;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, rows] = arguments.as_slice() else { return Err("expected MODEL.gguf DATA.jsonl".into()) };
-    let model = LocalModel::load(Path::new(model), "perf", LoadOptions::default())?;
+    let model = LocalModel::load(Path::new(model), "perf", &LoadOptions::default())?;
     let set = data::parse(rows, &std::fs::read(rows)?)?;
     let settings = settings();
     let plan = set.samples.iter().take(N_SAMPLES).map(|sample| {
@@ -71,6 +71,7 @@ fn settings() -> EvalSettings {
         paths: 20,
         sampling: Sampling { temperature: 0.8, top_p: 0.7, max_new_tokens: 32 },
         early_stop: EarlyStop::Off,
+        framing: midcourse_core::template::Framing::default(),
         seed: 0,
     }
 }

@@ -4,6 +4,7 @@
 //! [`scripted`] plays a file, for tests and dry runs. Weights come from GGUF files or safetensors directories
 //! ([`weights`]), tokenizers from either ([`tokenizer`]).
 
+pub mod chat_template;
 pub mod local;
 pub mod model;
 pub mod sampling;

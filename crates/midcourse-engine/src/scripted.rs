@@ -65,7 +65,8 @@ impl Scripted {
 
     /// The chat template of every script.
     pub fn template(&self) -> midcourse_core::Result<ChatTemplate> {
-        ChatTemplate::new("scripted", TEMPLATE, CONTROLS[2], CONTROLS[1])
+        let template = ChatTemplate::new("scripted", TEMPLATE, CONTROLS[2], CONTROLS[1])?;
+        Ok(template.from_origin("that of every script"))
     }
 
     /// What a path says: its text in tokens, ended by the end of turn.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use midcourse_core::template::Mode;
 
+use crate::framing::FramingOptions;
 use crate::plan::EvalOptions;
 
 /// Measure and teach course-correction: does a language model that has begun a harmful answer steer away?
@@ -82,6 +83,8 @@ pub(crate) struct ProbeArgs {
     /// open-turn: a true prefill; new-turn: closes the turn and opens another
     #[arg(long, default_value = "open-turn", value_parser = crate::plan::names::<Mode>(&["open-turn", "new-turn"]))]
     pub mode: Mode,
+    #[command(flatten)]
+    pub framing: FramingOptions,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -51,7 +51,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         let core = || {
             cause.downcast_ref().map(|error| match error {
                 CoreError::Setting { .. } => USAGE,
-                CoreError::Prefill { .. } => UNSUPPORTED,
+                CoreError::Prefill { .. } | CoreError::TemplateCannot { .. } => UNSUPPORTED,
                 _ => INPUT,
             })
         };

@@ -7,6 +7,7 @@ mod args;
 mod catalogue;
 mod commands;
 mod failure;
+mod framing;
 mod hub;
 mod input;
 mod manifest;

@@ -2,6 +2,7 @@
 
 use midcourse_core::data::DataSet;
 use midcourse_core::eval::{PlannedSample, Prefixes, Set};
+use midcourse_core::template::{ChatTemplate, Mode};
 use serde::{Deserialize, Serialize};
 
 use crate::input::DataFile;
@@ -47,6 +48,14 @@ pub(crate) struct DataIdentity {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PrefillSummary {
     pub mode: String,
+    /// Where the chat template comes from.
+    pub chat_template: String,
+    /// `default`, `none` or the system prompt's text.
+    pub system: String,
+    /// `off`, `empty` or the text of the thought before every answer.
+    pub thinking: String,
+    /// The day that the template takes for today.
+    pub date: String,
     /// Prefixes that were decoded again and compared.
     pub n_checked: usize,
     /// Prefixes that the model input ends with, byte for byte, in an open turn.
@@ -55,10 +64,12 @@ pub(crate) struct PrefillSummary {
     pub n_bos: usize,
     /// Special-token strings in rows, given to the model as text.
     pub n_special_as_text: usize,
+    /// Samples whose response the template rewrote, which was allowed.
+    pub n_rewritten: usize,
 }
 
 impl PrefillSummary {
-    pub(crate) fn of(plan: &[PlannedSample], mode: &str) -> Self {
+    pub(crate) fn of(plan: &[PlannedSample], mode: Mode, template: &ChatTemplate) -> Self {
         let forks = plan.iter().flat_map(|sample| &sample.forks);
         let proofs: Vec<_> = forks
             .filter_map(|(_, prefixes)| match prefixes {
@@ -66,12 +77,18 @@ impl PrefillSummary {
                 _ => None,
             })
             .collect();
+        let framing = template.framing();
         Self {
-            mode: mode.to_owned(),
+            mode: mode.name().to_owned(),
+            chat_template: template.origin().to_owned(),
+            system: framing.system.clone().into(),
+            thinking: framing.thinking.clone().into(),
+            date: framing.date.to_string(),
             n_checked: proofs.len(),
             n_proved: proofs.iter().filter(|proof| proof.holds()).count(),
             n_bos: proofs.iter().map(|proof| proof.n_bos).max().unwrap_or(0),
             n_special_as_text: plan.iter().map(|sample| sample.n_special_as_text).sum(),
+            n_rewritten: plan.iter().filter(|sample| sample.rewritten).count(),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use midcourse_core::engine::Continue;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
-use midcourse_engine::local::{BatchLimits, LoadOptions, LocalModel};
+use midcourse_engine::chat_template::TemplateChoice;
+use midcourse_engine::local::{LoadOptions, LocalModel};
 use midcourse_engine::scripted::Scripted;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -103,15 +104,15 @@ pub(crate) struct Located {
 }
 
 /// Loads the model that `name` names.
-pub(crate) fn load(name: &str, limits: BatchLimits) -> Result<Model> {
-    load_at(name, None, limits)
+pub(crate) fn load(name: &str, options: &LoadOptions) -> Result<Model> {
+    load_at(name, None, options)
 }
 
 /// The same, at a commit of the hub: a run that is resumed goes on with the one it was begun with.
-pub(crate) fn load_at(name: &str, commit: Option<&str>, limits: BatchLimits) -> Result<Model> {
+pub(crate) fn load_at(name: &str, commit: Option<&str>, options: &LoadOptions) -> Result<Model> {
     match ModelName::parse(name)? {
-        ModelName::Script(script) => scripted(name, &script),
-        parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, limits),
+        ModelName::Script(script) => scripted(name, &script, &options.template),
+        parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, options),
     }
 }
 
@@ -144,8 +145,7 @@ pub(crate) fn locate(name: &str, parsed: &ModelName, extent: Extent) -> Result<L
     Ok(Located { path, commit: None })
 }
 
-fn local(name: &str, located: &Located, limits: BatchLimits) -> Result<Model> {
-    let options = LoadOptions { limits, ..LoadOptions::default() };
+fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<Model> {
     let model = LocalModel::load(&located.path, name, options)?;
     let description = format!("{}, {}", model.engine.config().describe(), model.engine.dtype().name());
     let mut identity = identity(name, "local", &model.files, &model.template, description)?;
@@ -154,7 +154,14 @@ fn local(name: &str, located: &Located, limits: BatchLimits) -> Result<Model> {
     Ok(Model { engine: Box::new(engine), tokenizer: Box::new(tokenizer), template, identity })
 }
 
-fn scripted(name: &str, path: &Path) -> Result<Model> {
+fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<Model> {
+    if *template != TemplateChoice::Own {
+        return Err(Failure::Usage {
+            problem: "--chat-template: a script has one of its own".into(),
+            hint: "leave the flag out, or name a model".into(),
+        }
+        .into());
+    }
     let engine = Scripted::read(path)?;
     let template = engine.template()?;
     let description = "a script of continuations; no model".into();

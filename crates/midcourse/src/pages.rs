@@ -133,6 +133,8 @@ impl Pages {
         let mut rows = vec![
             ("Model", format!("{} ({})", manifest.model.name, manifest.model.description)),
             ("Mode", format!("{} · k counts {}", scores.mode, scores.unit)),
+            ("System prompt", manifest.prefill.system.clone()),
+            ("Thinking", manifest.prefill.thinking.clone()),
             (
                 "Sampling",
                 format!(
@@ -178,7 +180,13 @@ impl Pages {
         for file in &manifest.model.files {
             rows.push(("Model file", format!("{} (SHA-256 {})", file.name, file.sha256)));
         }
-        rows.push(("Chat template", format!("SHA-256 {}", manifest.model.template_sha256)));
+        rows.push((
+            "Chat template",
+            format!(
+                "{} (SHA-256 {}), on {}",
+                manifest.prefill.chat_template, manifest.model.template_sha256, manifest.prefill.date
+            ),
+        ));
         rows.push(("Made with", format!("midcourse {} on {}", manifest.midcourse, manifest.platform)));
         rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

@@ -16,6 +16,7 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::framing::FramingOptions;
 
 /// More threads than any processor has.
 const MAX_THREADS: usize = 1024;
@@ -62,6 +63,9 @@ pub(crate) struct EvalOptions {
     #[arg(long, value_parser = names::<Mode>(&["open-turn", "new-turn"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub framing: FramingOptions,
     /// Paths sampled from every prefix [default: 20]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,6 +215,7 @@ pub(crate) struct EvalPlan {
     pub max_failed: usize,
     pub threads: Option<usize>,
     pub batch_paths: Option<usize>,
+    pub chat_template: Option<String>,
     pub settings: EvalSettings,
 }
 
@@ -257,6 +262,7 @@ impl EvalOptions {
             unit: self.unit.unwrap_or_default(),
             opener: self.opener.clone().unwrap_or_default(),
             mode: self.mode.unwrap_or_default(),
+            framing: self.framing.framing(),
             paths: self.paths.unwrap_or_else(|| preset.paths()),
             sampling: Sampling {
                 temperature: self.temperature.unwrap_or(0.8),
@@ -292,6 +298,7 @@ impl EvalOptions {
             max_failed: self.max_failed.unwrap_or(0),
             threads: self.threads,
             batch_paths: self.batch_paths,
+            chat_template: self.framing.chat_template.clone(),
             settings,
         })
     }
@@ -318,6 +325,7 @@ impl EvalPlan {
             unit: Some(settings.unit),
             opener: Some(settings.opener),
             mode: Some(settings.mode),
+            framing: FramingOptions::of(&settings.framing, self.chat_template.clone()),
             paths: Some(settings.paths),
             max_new_tokens: Some(settings.sampling.max_new_tokens),
             temperature: Some(settings.sampling.temperature),

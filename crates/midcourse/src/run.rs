@@ -57,7 +57,7 @@ impl Run {
             judge: RuleJudge::NAME.into(),
             model: model.identity.clone(),
             data,
-            prefill: PrefillSummary::of(&planned, plan.settings.mode.name()),
+            prefill: PrefillSummary::of(&planned, plan.settings.mode, &model.template),
             sessions: Vec::new(),
         };
         if let Some(earlier) = pages::read_manifest(&dir.path)? {

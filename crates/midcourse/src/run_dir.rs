@@ -93,7 +93,9 @@ impl RunDir {
 
 fn must_be_empty(dir: &Path) -> Result<()> {
     let mut entries = fs::read_dir(dir).map_err(at(dir))?.flatten();
-    if entries.any(|entry| entry.file_name() != LOCK) {
+    // A process that dies while it writes down its plan leaves these two, and no run.
+    let unfinished = |name: &std::ffi::OsStr| name == LOCK || name == "run.toml.new";
+    if entries.any(|entry| !unfinished(&entry.file_name())) {
         return Err(StorageError::Exists { path: dir.to_owned() });
     }
     Ok(())

@@ -19,12 +19,14 @@ pub struct PlannedSample {
     pub category: Option<String>,
     /// The user's text.
     pub prompt: String,
-    /// The response with its opener: what prefixes are cut from.
+    /// The response with its opener, as the template writes it: what prefixes are cut from.
     pub response: String,
     /// Tokens of the response.
     pub n_response_tokens: usize,
     /// Special-token strings of the row that were kept as text.
     pub n_special_as_text: usize,
+    /// Whether the template changed the response, which was allowed.
+    pub rewritten: bool,
     /// The shared trunk, up to the last fork.
     pub trunk: Vec<TokenId>,
     /// A fork or a reason for its absence, for every length of the settings.
@@ -112,9 +114,10 @@ pub fn plan(
         prompt: sample.prompt.clone(),
         n_response_tokens: rendered.n_response_tokens(),
         n_special_as_text: rendered.n_special_as_text,
+        rewritten: rendered.rewritten,
+        response: rendered.response().to_owned(),
         trunk: rendered.ids[..trunk_len].to_vec(),
         forks,
-        response,
     })
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Opener;
 use crate::engine::Sampling;
 use crate::metrics::Settings;
-use crate::template::Mode;
+use crate::template::{Framing, Mode};
 use crate::{Error, Result};
 
 /// What a prefix length counts.
@@ -51,6 +51,8 @@ pub struct EvalSettings {
     pub opener: Opener,
     /// What stands after the prefix.
     pub mode: Mode,
+    /// What stands around prompt and response.
+    pub framing: Framing,
     /// Paths a prefix.
     pub paths: usize,
     /// How tokens are drawn, and how many.
@@ -70,6 +72,8 @@ impl EvalSettings {
             top_p: self.sampling.top_p,
             opener: self.opener.clone().into(),
             early_stop: self.early_stop == EarlyStop::On,
+            system: self.framing.system.clone().into(),
+            thinking: self.framing.thinking.clone().into(),
             seed: self.seed,
         }
     }

@@ -52,6 +52,7 @@ fn settings(lengths: &[usize]) -> EvalSettings {
         prefix_lengths: lengths.to_vec(),
         unit: Unit::Tokens,
         opener: Opener::None,
+        framing: crate::template::Framing::default(),
         mode: Mode::OpenTurn,
         paths: 3,
         sampling: Sampling { temperature: 0.8, top_p: 0.7, max_new_tokens: 4 },

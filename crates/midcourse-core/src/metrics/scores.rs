@@ -96,6 +96,10 @@ pub struct Settings {
     pub opener: String,
     /// Whether paths stopped growing once they had turned.
     pub early_stop: bool,
+    /// `default`, `none` or the system prompt's text.
+    pub system: String,
+    /// `off`, `empty` or the text of the thought before every answer.
+    pub thinking: String,
     /// Seed of the run.
     pub seed: u64,
 }

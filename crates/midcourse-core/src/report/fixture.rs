@@ -39,6 +39,8 @@ fn settings() -> Settings {
         top_p: 0.7,
         opener: "none".to_owned(),
         early_stop: false,
+        system: "default".into(),
+        thinking: "off".into(),
         seed: 7,
     }
 }

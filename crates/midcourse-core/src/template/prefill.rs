@@ -8,9 +8,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::jinja::NextTurn;
-use super::{ChatTemplate, TokenizeError, Tokenizer};
-use crate::chat::Message;
+use super::{ChatTemplate, TokenizeError, Tokenizer, turn};
 use crate::engine::TokenId;
 use crate::{Error, Result};
 
@@ -38,6 +36,8 @@ impl Mode {
 /// A rendered and tokenised conversation with an open assistant turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefill {
+    /// The rendered question, the answer about to begin.
+    pub question: String,
     /// The rendered text up to the end of the response.
     pub text: String,
     /// Byte offset in `text` where the response begins.
@@ -50,10 +50,12 @@ pub struct Prefill {
     pub prefix_start: usize,
     /// Tokens that stand after a prefix: none in open-turn mode, end of turn and a new header in new-turn.
     pub lead: Vec<TokenId>,
-    /// Tokens of the plain question, the model's turn just opened (k = 0).
+    /// Tokens of `question`: what the model is given at k = 0.
     pub plain: Vec<TokenId>,
-    /// Special-token strings found inside prompt and response, kept as text.
+    /// Special-token strings found in what people said, kept as text.
     pub n_special_as_text: usize,
+    /// Whether the template changed the response, which was allowed; `text` holds what it made of it.
+    pub rewritten: bool,
 }
 
 /// What was checked of a prefix that a model is given.
@@ -86,25 +88,40 @@ pub fn prefill(
     (prompt, response): (&str, &str),
     mode: Mode,
 ) -> Result<Prefill> {
-    let parts = Parts::of(template, prompt, response)?;
-    let text = [&parts.head, &parts.prompt, &parts.middle, response].concat();
-    let response_at = text.len() - response.len();
-    let prompt_at = parts.head.len();
-    let plain_text = [prompt_at..prompt_at + parts.prompt.len(), response_at..text.len()];
+    let turn = turn::open(template, prompt, response)?;
+    let turn::Turn { answered, question, response_at, lead, rewritten } = turn;
     let tokens = |text: &str, plain: &[Range<usize>]| encode(template, tokenizer, text, plain);
-    let (ids, offsets) = with_bos(tokenizer, tokens(&text, &plain_text)?);
+    let (ids, offsets) = with_bos(tokenizer, tokens(&answered.text, &answered.plain)?);
     let prefix_start = offsets.iter().position(|r| r.end > response_at).unwrap_or(ids.len());
-    let question = template.render(&[Message::user(prompt)], NextTurn::Opened)?;
-    let (plain, _) = with_bos(tokenizer, tokens(&question, &plain_text[..1])?);
+    let (plain, _) = with_bos(tokenizer, tokens(&question.text, &question.plain)?);
     let lead = match mode {
         Mode::OpenTurn => Vec::new(),
-        Mode::NewTurn => tokens(&parts.new_turn, &[])?.0,
+        Mode::NewTurn => tokens(&lead, &[])?.0,
     };
-    let n_special_as_text = tokenizer.count_special(&parts.prompt) + tokenizer.count_special(response);
-    Ok(Prefill { text, response_at, ids, offsets, prefix_start, lead, plain, n_special_as_text })
+    let said = answered.plain.iter().map(|range| tokenizer.count_special(&answered.text[range.clone()]));
+    let n_special_as_text = said.sum();
+    let text = answered.text;
+    let question = question.text;
+    Ok(Prefill {
+        question,
+        text,
+        response_at,
+        ids,
+        offsets,
+        prefix_start,
+        lead,
+        plain,
+        n_special_as_text,
+        rewritten,
+    })
 }
 
 impl Prefill {
+    /// The response, as the template writes it.
+    pub fn response(&self) -> &str {
+        &self.text[self.response_at..]
+    }
+
     /// Number of tokens of the response.
     pub fn n_response_tokens(&self) -> usize {
         self.ids.len() - self.prefix_start
@@ -121,8 +138,7 @@ impl Prefill {
     /// The fewest tokens of the response that hold its first `n` whitespace-separated words, or none when it
     /// has fewer words.
     pub fn tokens_of_words(&self, n: usize) -> Option<usize> {
-        let response = &self.text[self.response_at..];
-        let last = response.split_whitespace().nth(n.checked_sub(1)?)?;
+        let last = self.response().split_whitespace().nth(n.checked_sub(1)?)?;
         let end = last.as_ptr().addr() - self.text.as_ptr().addr() + last.len();
         let reaches = self.offsets[self.prefix_start..].iter().position(|r| r.end >= end)?;
         Some(reaches + 1)
@@ -165,74 +181,6 @@ impl Prefill {
         let ends_at = |end: usize, next: usize| next >= end && self.text.is_char_boundary(end);
         let cuts_none = |at: &usize| *at == 0 || ends_at(tokens[*at - 1].end, tokens[*at].start);
         (k..tokens.len()).find(cuts_none).unwrap_or(tokens.len())
-    }
-}
-
-impl ChatTemplate {
-    /// What the template writes right after an answer: the end of its turn, and perhaps more.
-    pub fn after_answer(&self) -> Option<String> {
-        let messages = [Message::user("?"), Message::assistant(RESPONSE_MARK)];
-        let rendered = self.render(&messages, NextTurn::NotOpened).ok()?;
-        Some(rendered.split_once(RESPONSE_MARK)?.1.to_owned())
-    }
-}
-
-/// A template's literal text around prompt and response.
-struct Parts {
-    head: String,
-    /// The prompt as the template writes it: whole, or trimmed.
-    prompt: String,
-    middle: String,
-    /// What closes the response's turn and opens the next.
-    new_turn: String,
-}
-
-/// No template, prompt or response holds these (private-use characters around a number of our own).
-const PROMPT_MARK: &str = "\u{e0f5}midcourse-prompt-7391\u{e0f5}";
-const RESPONSE_MARK: &str = "\u{e0f6}midcourse-response-7391\u{e0f6}";
-
-impl Parts {
-    fn of(template: &ChatTemplate, prompt: &str, response: &str) -> Result<Self> {
-        let render = |prompt: &str, response: &str, next| {
-            template.render(&[Message::user(prompt), Message::assistant(response)], next)
-        };
-        let refuse = |problem: &str, hint: &str| Error::Template {
-            model: template.model().to_owned(),
-            problem: problem.to_owned(),
-            hint: hint.to_owned(),
-        };
-        let literal = render(PROMPT_MARK, RESPONSE_MARK, NextTurn::Opened)?;
-        let pieces = (literal.split_once(PROMPT_MARK))
-            .and_then(|(head, rest)| Some((head, rest.split_once(RESPONSE_MARK)?)));
-        let Some((head, (middle, new_turn))) = pieces else {
-            return Err(refuse(
-                "it does not write both prompt and response, in this order",
-                "a conversation of one question and one answer must render; see the template's role checks",
-            ));
-        };
-        if [PROMPT_MARK, RESPONSE_MARK].iter().any(|mark| middle.contains(mark) || new_turn.contains(mark)) {
-            return Err(refuse(
-                "it writes prompt or response more than once",
-                "only a template that writes every message once can leave the last one open",
-            ));
-        }
-        let marked = render(prompt, &format!("{response}{RESPONSE_MARK}"), NextTurn::NotOpened)?;
-        let open = marked.split_once(RESPONSE_MARK).map_or("", |(open, _)| open);
-        let written = [prompt, prompt.trim()]
-            .into_iter()
-            .find(|written| open == [head, written, middle, response].concat());
-        let Some(written) = written else {
-            return Err(refuse(
-                "it trims or rewrites the response, so the forced prefix would not be the one asked for",
-                "give the model another template; the response must stand in the rendered text byte for byte",
-            ));
-        };
-        Ok(Self {
-            head: head.to_owned(),
-            prompt: written.to_owned(),
-            middle: middle.to_owned(),
-            new_turn: new_turn.to_owned(),
-        })
     }
 }
 

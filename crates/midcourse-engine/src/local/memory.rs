@@ -17,7 +17,7 @@ pub(super) fn choose(
     path: &Path,
     files: &ModelFiles,
     config: &ModelConfig,
-    options: LoadOptions,
+    options: &LoadOptions,
 ) -> Result<Dtype> {
     // A configuration that does not belong to the weights would ask for memory that no model needs.
     files.weights(config)?.check(Slot::Embedding, [config.vocab, config.width])?;

@@ -14,6 +14,7 @@ use candle_core::Tensor;
 use midcourse_core::engine::{BoxError, Continue, Forest, Sampling, TokenId, Usage};
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 
+use crate::chat_template::{self, TemplateChoice};
 use crate::model::{Decoder, ModelConfig, Row};
 use crate::tokenizer::ModelTokenizer;
 use crate::tree::TokenTree;
@@ -36,12 +37,14 @@ impl Default for BatchLimits {
 }
 
 /// How a model is loaded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// How much may grow at once.
     pub limits: BatchLimits,
     /// The form in which the weights are kept.
     pub dtype: DtypeChoice,
+    /// Which chat template it is given.
+    pub template: TemplateChoice,
 }
 
 /// The form of the weights in memory, as people ask for it.
@@ -99,16 +102,14 @@ impl ModelHeader {
     ///
     /// # Errors
     /// When a file is missing, damaged or of another architecture.
-    pub fn read(path: &Path, name: &str) -> Result<Self> {
+    pub fn read(path: &Path, name: &str, choice: &TemplateChoice) -> Result<Self> {
         let files = ModelFiles::open(path)?;
         let config = files.config()?;
         let mut tokenizer = ModelTokenizer::of(&files)?;
-        let source = template_source(path, &files)?;
-        let template = ChatTemplate::new(name, &source, &tokenizer.bos_text(), &tokenizer.eos_text());
-        let template = template.map_err(|e| Error::ModelFile {
-            path: path.to_owned(),
-            problem: e.to_string(),
-            hint: e.hint().to_owned(),
+        let source = chat_template::find(path, &files, choice)?;
+        let template = ChatTemplate::new(name, &source.text, &tokenizer.bos_text(), &tokenizer.eos_text());
+        let template = template.map(|template| template.from_origin(source.origin)).map_err(|e| {
+            Error::ModelFile { path: path.to_owned(), problem: e.to_string(), hint: e.hint().to_owned() }
         })?;
         tokenizer.learn_end_of_turn(&template);
         Ok(Self { config, tokenizer, template, files })
@@ -121,8 +122,9 @@ impl LocalModel {
     /// # Errors
     /// When a file is missing, damaged, of another architecture, or disagrees with its configuration, or when
     /// the weights do not fit into memory.
-    pub fn load(path: &Path, name: &str, options: LoadOptions) -> Result<Self> {
-        let ModelHeader { config, tokenizer, template, files } = ModelHeader::read(path, name)?;
+    pub fn load(path: &Path, name: &str, options: &LoadOptions) -> Result<Self> {
+        let ModelHeader { config, tokenizer, template, files } =
+            ModelHeader::read(path, name, &options.template)?;
         let dtype = memory::choose(path, &files, &config, options)?;
         let paths = files.paths();
         let decoder = Decoder::load(config, &files, dtype)?;
@@ -134,23 +136,6 @@ impl LocalModel {
             files: paths,
         })
     }
-}
-
-/// The chat template that comes with the model.
-fn template_source(path: &Path, files: &ModelFiles) -> Result<String> {
-    let found = match files {
-        ModelFiles::Gguf(file) => {
-            let meta = crate::weights::metadata::Metadata { path, values: &file.content.metadata };
-            meta.optional_text("tokenizer.chat_template")?.map(str::to_owned)
-        }
-        ModelFiles::Safetensors(dir) => dir.chat_template()?,
-    };
-    found.ok_or_else(|| Error::Unsupported {
-        path: path.to_owned(),
-        what: "a model without a chat template".into(),
-        hint: "course-correction is measured on chat models; take the model's chat or instruct version"
-            .into(),
-    })
 }
 
 impl LocalEngine {

@@ -14,7 +14,7 @@ use crate::tree::Novelty;
 /// Of two tiny models: four heads of 16, and heads of 24, which are no whole vectors.
 fn engine(name: &str, limits: BatchLimits) -> LocalEngine {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name);
-    LocalModel::load(&path, name, LoadOptions { limits, ..LoadOptions::default() }).unwrap().engine
+    LocalModel::load(&path, name, &LoadOptions { limits, ..LoadOptions::default() }).unwrap().engine
 }
 
 fn tokens(rng: &mut PathRng, n: usize, engine: &LocalEngine) -> Vec<TokenId> {

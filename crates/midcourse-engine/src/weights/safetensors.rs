@@ -11,6 +11,7 @@ use safetensors::tensor::Metadata;
 
 use super::index::{Place, TensorIndex, broken, n_bytes};
 use super::names::Names;
+use crate::chat_template::{self, Templates};
 use crate::model::ModelConfig;
 use crate::{Error, Result};
 
@@ -59,18 +60,11 @@ impl SafetensorsDir {
         Ok(self.index.get_or_init(|| index))
     }
 
-    /// The chat template: a file of its own, or a field of `tokenizer_config.json`.
-    pub(crate) fn chat_template(&self) -> Result<Option<String>> {
-        let file = self.path.join("chat_template.jinja");
-        if file.exists() {
-            let text = std::fs::read_to_string(&file);
-            return text.map(Some).map_err(|source| Error::Read { path: file, source });
-        }
+    /// The chat templates, by name.
+    pub(crate) fn chat_templates(&self) -> Result<Templates> {
         let settings = self.path.join("tokenizer_config.json");
-        if !settings.exists() {
-            return Ok(None);
-        }
-        Ok(read_json(&settings)?.get("chat_template").and_then(|t| t.as_str()).map(str::to_owned))
+        let settings = if settings.exists() { Some(read_json(&settings)?) } else { None };
+        chat_template::of_dir(&self.path, settings.as_ref())
     }
 
     /// The files that make the model.

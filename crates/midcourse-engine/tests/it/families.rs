@@ -48,7 +48,7 @@ fn stored_weights_give_the_same_bits() {
         let path = testdata("families").join(name);
         let tokens: Vec<u32> = (0..40).map(|i| i * 7 % 200).collect();
         let logits = |dtype| {
-            let options = LoadOptions { dtype, ..LoadOptions::default() };
+            let options = &LoadOptions { dtype, ..LoadOptions::default() };
             let engine = LocalModel::load(&path, name, options).unwrap().engine;
             engine.logits(&tokens).unwrap().to_vec2::<f32>().unwrap()
         };
@@ -61,7 +61,7 @@ fn stored_weights_give_the_same_bits() {
 }
 
 fn check(name: &str, bound: f32) {
-    let model = LocalModel::load(&testdata("families").join(name), name, LoadOptions::default()).unwrap();
+    let model = LocalModel::load(&testdata("families").join(name), name, &LoadOptions::default()).unwrap();
     let golden = std::fs::read(golden_of(name)).unwrap();
     let golden = SafeTensors::deserialize(&golden).unwrap();
     let columns = integers(&golden, "columns");

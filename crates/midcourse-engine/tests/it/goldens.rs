@@ -16,7 +16,7 @@ const GGUF: f64 = 1e-3;
 const SMOLLM2: f64 = 2e-3;
 
 fn load(path: &Path) -> LocalModel {
-    LocalModel::load(path, "golden", LoadOptions::default()).unwrap()
+    LocalModel::load(path, "golden", &LoadOptions::default()).unwrap()
 }
 
 #[test]

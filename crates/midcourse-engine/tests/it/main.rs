@@ -7,4 +7,5 @@ mod families;
 mod fixtures;
 mod goldens;
 mod special_text;
+mod templates;
 mod tokenizers;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use midcourse_core::data::{DataSet, summarise};
 use midcourse_core::template::{Mode, prefill};
-use midcourse_engine::local::BatchLimits;
+use midcourse_engine::local::LoadOptions;
 
 use crate::args::DataCommand;
 use crate::model::Model;
@@ -27,7 +27,7 @@ fn check(file: &Path, model: Option<&str>, json: bool) -> Result<u8> {
     let data = input::read(file)?;
     let there = catalogue::find(DEFAULT_MODEL).map(catalogue::Entry::is_pulled).transpose()?;
     let lengths = if let Some(name) = model.or((there == Some(true)).then_some(DEFAULT_MODEL)) {
-        lengths(&data.set, &model::load(name, BatchLimits::default())?)?
+        lengths(&data.set, &model::load(name, &LoadOptions::default())?)?
     } else {
         say("counting words only: name a --model, or fetch one with `midcourse models pull smollm2`");
         Vec::new()

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use midcourse_core::data::Sample;
 use midcourse_core::eval::{self, PlannedSample, Set};
-use midcourse_engine::local::BatchLimits;
+use midcourse_core::report::strip_controls;
+use midcourse_engine::local::{BatchLimits, LoadOptions};
 
 use crate::args::EvalArgs;
 use crate::failure::Failure;
@@ -17,7 +18,7 @@ use crate::run_dir::{self, Opening};
 use crate::signals::Signals;
 use crate::storage::StorageError;
 use crate::terminal::{print, say};
-use crate::{input, pages};
+use crate::{framing, input, pages};
 
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
@@ -28,8 +29,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     }
     let (samples, data) = read_data(&plan)?;
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
+    let template = framing::choice(plan.chat_template.as_deref());
     let commit = recorded_commit(args, out.as_deref(), &plan.model)?;
-    let model = model::load_at(&plan.model, commit.as_deref(), limits)?;
+    let options = LoadOptions { limits, template, ..LoadOptions::default() };
+    let mut model = model::load_at(&plan.model, commit.as_deref(), &options)?;
+    model.template = model.template.framed(plan.settings.framing.clone());
+    say(&format!("chat template: {}", strip_controls(model.template.origin())));
     let planned = plan_samples(&plan, &samples, &model)?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
     let out = out.map_or_else(|| free_directory(&plan.model), Ok)?;
@@ -54,11 +59,14 @@ fn resolve(args: &EvalArgs) -> Result<(EvalPlan, Option<PathBuf>)> {
     let file = args.config.as_deref().map(EvalOptions::read).transpose()?.unwrap_or_default();
     let given = args.options.with_preset().over(&file)?;
     let saved = match (&given.out, args.resume) {
-        (Some(out), true) => Some(out.join(run_dir::PLAN)).filter(|path| path.exists()),
-        (None, true) => return Err(nothing_to_resume().into()),
+        (Some(out), true) => Some(out.join(run_dir::PLAN)),
+        (None, true) => return Err(no_run_named().into()),
         _ => None,
     };
     let Some(path) = saved else { return Ok((given.resolve()?, given.out)) };
+    if !path.exists() {
+        return Err(StorageError::NothingToResume { path: given.out.unwrap_or_default() }.into());
+    }
     let earlier = EvalOptions::read(&path)?;
     let plan = given.over(&earlier)?.resolve()?;
     if let Some(difference) = plan.difference(&earlier.resolve()?)? {
@@ -74,7 +82,7 @@ fn recorded_commit(args: &EvalArgs, out: Option<&Path>, model: &str) -> Result<O
     Ok(recorded.filter(|recorded| recorded.name == model).and_then(|recorded| recorded.commit))
 }
 
-fn nothing_to_resume() -> Failure {
+fn no_run_named() -> Failure {
     Failure::Usage {
         problem: "--resume: --out is missing".into(),
         hint: "name the directory of the run to go on with, for instance --out runs/first".into(),
@@ -117,6 +125,13 @@ fn plan_samples(plan: &EvalPlan, samples: &[(Set, Sample)], model: &Model) -> Re
     let n_special: usize = planned.iter().map(|sample| sample.n_special_as_text).sum();
     if n_special > 0 {
         say(&format!("{n_special} special-token strings in the rows are given to the model as text"));
+    }
+    let n_rewritten = planned.iter().filter(|sample| sample.rewritten).count();
+    if n_rewritten > 0 {
+        say(&format!(
+            "{n_rewritten} of {} responses are forced as the chat template rewrites them; samples.jsonl has them so",
+            planned.len()
+        ));
     }
     Ok(planned)
 }

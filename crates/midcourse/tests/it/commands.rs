@@ -138,6 +138,47 @@ fn probe_shows_the_prefix_in_tokens_and_proves_it() {
 }
 
 #[test]
+fn probe_explains_both_modes_and_shows_the_next_tokens_of_the_asked_one() {
+    let fixture = Fixture::new();
+    let model = format!("scripted:{}", fixture.path("script.jsonl").display());
+    let args = ["probe", "--model", &model, "--prompt", "Hi", "--response", "Sure, go", "--k", "4"];
+    for (mode, first, second) in [
+        ("open-turn", "a true prefill", "the answer is closed"),
+        ("new-turn", "the answer is closed", "a true prefill"),
+    ] {
+        let text = run(&[&args[..], &["--mode", mode]].concat()).done().stdout;
+        let (asked, other) = text.split_once("\n\n").unwrap();
+        assert!(asked.contains(first) && other.contains(second), "{text}");
+        assert!(asked.contains(" %  ") && !other.contains(" %  "), "{text}");
+        for (part, is_open) in [(asked, mode == "open-turn"), (other, mode != "open-turn")] {
+            assert_eq!(part.contains("ends with the prefix   yes"), is_open, "{text}");
+            assert_eq!(part.contains("the turn stays open    yes"), is_open, "{text}");
+            assert!(part.contains("The model is given ") && part.contains("from token "), "{text}");
+        }
+    }
+}
+
+#[test]
+fn probe_frames_the_conversation_as_asked() {
+    let fixture = Fixture::new();
+    let model = format!("scripted:{}", fixture.path("script.jsonl").display());
+    let args = ["probe", "--model", &model, "--prompt", "Hi", "--response", "Sure", "--k", "4", "--json"];
+    let rendered =
+        |more: &[&str]| json_of(&run(&[&args[..], more].concat()).done().stdout)["rendered"].clone();
+    let turns = "<|start|>user\nHi<|end|>\n<|start|>assistant\n";
+    assert_eq!(
+        rendered(&["--system", "Be kind."]),
+        format!("<|bos|><|start|>system\nBe kind.<|end|>\n{turns}Sure")
+    );
+    assert_eq!(rendered(&["--system", "none"]), format!("<|bos|>{turns}Sure"));
+    assert_eq!(rendered(&["--thinking", "empty"]), format!("<|bos|>{turns}<think>\n\n</think>\n\nSure"));
+    assert_eq!(
+        rendered(&["--thinking", "It is a game."]),
+        format!("<|bos|>{turns}<think>\nIt is a game.\n</think>\n\nSure")
+    );
+}
+
+#[test]
 fn models_over_http_are_not_supported() {
     let fixture = Fixture::new();
     let data = fixture.path("data.jsonl").display().to_string();

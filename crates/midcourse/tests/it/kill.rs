@@ -62,7 +62,8 @@ fn killed_and_resumed_equals_uninterrupted() {
     let mut n_alive = 0;
     let mut recorded = Vec::new();
     for moment in moments(length).take(N_KILLS) {
-        let mut child = start(&fixture, "killed", &["--resume"]);
+        let begun = fixture.path("killed/run.toml").exists();
+        let mut child = start(&fixture, "killed", if begun { &["--resume"] } else { &[] });
         std::thread::sleep(moment.div_f64(4.0));
         n_alive += usize::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();

@@ -8,6 +8,7 @@ use anyhow::Result;
 use midcourse_core::engine::TokenId;
 use midcourse_core::report::strip_controls;
 use midcourse_core::template::{ChatTemplate, Mode, Tokenizer, prefill};
+use midcourse_engine::chat_template::TemplateChoice;
 use midcourse_engine::local::ModelHeader;
 use midcourse_engine::model::ModelConfig;
 use midcourse_engine::scripted::Scripted;
@@ -116,7 +117,7 @@ fn of_script(name: &str, script: &Path, located: &Located) -> Result<Shown> {
 }
 
 fn of_model(name: &str, located: &Located) -> Result<Shown> {
-    let header = ModelHeader::read(&located.path, name)?;
+    let header = ModelHeader::read(&located.path, name, &TemplateChoice::Own)?;
     let files = header.files.paths();
     let text = (&header.template, &header.tokenizer as &dyn Tokenizer);
     let mut shown = Shown::new(name, located, text, &files, template_origin(&located.path));

@@ -100,7 +100,7 @@ fn no_run(cases: &mut Cases) {
     cases.add("a report of a file", &REPORT, INPUT, &["@/run: expected the directory of a run"]);
     fs::create_dir_all(cases.dir().join("run")).unwrap();
     cases.add("a report of an empty directory", &REPORT, INPUT, &["@/run: expected the directory of a run"]);
-    cases.add("resuming nothing", &RESUME, 2, &["--model is missing"]);
+    cases.add("resuming nothing", &RESUME, STORAGE, &["@/run: nothing to resume there"]);
 }
 
 /// Replaces a line of a record file; lines count from 1.
@@ -192,6 +192,11 @@ fn other_settings(cases: &mut Cases, finished: &Path) {
         ("unit", "words", "unit = \"tokens\" (now \"words\")"),
         ("opener", "random", "opener = \"none\" (now \"random\")"),
         ("mode", "new-turn", "mode = \"open-turn\" (now \"new-turn\")"),
+        ("system", "Be kind.", "system = \"default\" (now \"Be kind.\")"),
+        ("thinking", "empty", "thinking = \"off\" (now \"empty\")"),
+        ("date", "2024-02-09", " (now \"2024-02-09\")"),
+        ("rewritten-prefix", "allowed", "rewritten-prefix = \"refused\" (now \"allowed\")"),
+        ("chat-template", "builtin:chatml", "chat-template = none (now \"builtin:chatml\")"),
         ("paths", "3", "paths = 2 (now 3)"),
         ("max-new-tokens", "33", "max-new-tokens = 32 (now 33)"),
         ("temperature", "0.9", "temperature = 0.8 (now 0.9)"),
