@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let forward = BATCHES.map(|n| best_secs(|| model.engine.next_tokens(&tokens[..n], 1).is_ok()));
     let peak_mb = peak_rss_mb();
     drop(model);
-    let products = products(Path::new(path))?;
+    let products = (dtype == DtypeChoice::Quantized).then(|| products(Path::new(path))).transpose()?;
     let measured = serde_json::json!({
         "dtype": form,
         "load_secs": load_secs,

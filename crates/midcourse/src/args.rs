@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use midcourse_core::template::Mode;
+use midcourse_engine::local::DtypeChoice;
 
 use crate::framing::FramingOptions;
 use crate::plan::EvalOptions;
@@ -85,6 +86,9 @@ pub(crate) struct ProbeArgs {
     pub mode: Mode,
     #[command(flatten)]
     pub framing: FramingOptions,
+    /// How weights are kept in memory, as for eval [default: auto]
+    #[arg(long, value_parser = crate::plan::names::<DtypeChoice>(crate::plan::DTYPES))]
+    pub dtype: Option<DtypeChoice>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -57,7 +57,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         };
         let engine = || {
             cause.downcast_ref().map(|error| match error {
-                EngineError::Unsupported { .. } => UNSUPPORTED,
+                EngineError::Unsupported { .. } | EngineError::TooLarge { .. } => UNSUPPORTED,
                 EngineError::Tensor(_) => INTERNAL,
                 _ => INPUT,
             })

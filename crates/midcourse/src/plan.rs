@@ -11,6 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use midcourse_core::engine::Sampling;
 use midcourse_core::eval::{EarlyStop, EvalSettings, Opener, Unit};
 use midcourse_core::template::Mode;
+use midcourse_engine::local::DtypeChoice;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::framing::FramingOptions;
 
+/// Names of the forms in which weights are kept.
+pub(crate) const DTYPES: &[&str] = &["auto", "f32", "bf16", "quantized"];
 /// More threads than any processor has.
 const MAX_THREADS: usize = 1024;
 
@@ -90,6 +93,11 @@ pub(crate) struct EvalOptions {
     #[arg(long, value_parser = names::<EarlyStop>(&["on", "off"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub early_stop: Option<EarlyStop>,
+    /// How weights are kept in memory: auto (f32 where it fits, else as the file stores them), f32, bf16 (rounds), or
+    /// quantized (the file's own blocks); all but bf16 give the same results [default: auto]
+    #[arg(long, value_parser = names::<DtypeChoice>(DTYPES))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<DtypeChoice>,
     /// Processor threads [default: all]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,6 +221,7 @@ pub(crate) struct EvalPlan {
     pub benign: Option<PathBuf>,
     pub limit: Option<usize>,
     pub max_failed: usize,
+    pub dtype: DtypeChoice,
     pub threads: Option<usize>,
     pub batch_paths: Option<usize>,
     pub chat_template: Option<String>,
@@ -296,6 +305,7 @@ impl EvalOptions {
             benign: self.benign.clone(),
             limit: self.limit,
             max_failed: self.max_failed.unwrap_or(0),
+            dtype: self.dtype.unwrap_or_default(),
             threads: self.threads,
             batch_paths: self.batch_paths,
             chat_template: self.framing.chat_template.clone(),
@@ -332,6 +342,7 @@ impl EvalPlan {
             top_p: Some(settings.sampling.top_p),
             judge: Some(JudgeName::Rule),
             early_stop: Some(settings.early_stop),
+            dtype: Some(self.dtype),
             threads: self.threads,
             batch_paths: self.batch_paths,
             max_failed: Some(self.max_failed),

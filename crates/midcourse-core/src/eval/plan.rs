@@ -219,8 +219,17 @@ impl Planner<'_> {
             return Ok(Prefixes::Failed(reason));
         }
         let seed = hash(self.settings.seed, &self.sample.id, Some(k)) as u32 & SEED_MASK;
-        let proof = (k > 0).then(|| self.proof(prefix_tokens)).transpose()?;
         let prefix_bytes = self.rendered.prefix_bytes(prefix_tokens);
+        let proof = (k > 0).then(|| self.proof(prefix_tokens)).transpose()?;
+        let must_hold = self.settings.mode == crate::template::Mode::OpenTurn;
+        if let Some(proof) = proof.filter(|proof| must_hold && !proof.holds()) {
+            if self.is_normalised(prefix_bytes)? {
+                let reason =
+                    "the tokenizer writes the prefix otherwise: it normalises accents or white space";
+                return Ok(Prefixes::Failed(reason.into()));
+            }
+            return Err(self.unproved(&format!("the model would not see the prefix it is given: {proof:?}")));
+        }
         Ok(Prefixes::Planned(PlannedFork { at, lead, prefix_bytes, seed, proof }))
     }
 
@@ -251,14 +260,22 @@ impl Planner<'_> {
         Ok((at, plain[at..].to_vec()))
     }
 
+    /// Whether the tokenizer gives back another text than that of the prefix: then no model that has it can be
+    /// given this one.
+    fn is_normalised(&self, prefix_bytes: usize) -> Result<bool> {
+        let response = &self.rendered.text[self.rendered.response_at..];
+        // The bytes may end within a character.
+        let end = (prefix_bytes..response.len()).find(|&end| response.is_char_boundary(end));
+        let prefix = &response[..end.unwrap_or(response.len())];
+        let whole = 0..prefix.len();
+        let encoded = self.tokenizer.encode(prefix, std::slice::from_ref(&whole));
+        let decoded = encoded.and_then(|encoded| self.tokenizer.decode(&encoded.ids));
+        let decoded = decoded.map_err(|e| self.unproved(&e.to_string()))?;
+        Ok(decoded.trim_start() != prefix.trim_start())
+    }
+
     fn proof(&self, n_tokens: usize) -> Result<Proof> {
-        let proof = self.rendered.proof(self.tokenizer, n_tokens);
-        let proof = proof.map_err(|e| self.unproved(&e.to_string()))?;
-        let must_hold = self.settings.mode == crate::template::Mode::OpenTurn;
-        if must_hold && !proof.holds() {
-            return Err(self.unproved(&format!("the model would not see the prefix it is given: {proof:?}")));
-        }
-        Ok(proof)
+        self.rendered.proof(self.tokenizer, n_tokens).map_err(|e| self.unproved(&e.to_string()))
     }
 
     fn unproved(&self, problem: &str) -> Error {

@@ -10,8 +10,21 @@ use crate::template::{ChatTemplate, Encoding, Mode, SpecialTokens, TokenizeError
 /// Tokens are words with the space before them, numbered by their first appearance here.
 struct Words(SpecialTokens);
 
-const VOCABULARY: [&str; 12] =
-    ["<u>", "<a>", "</s>", "Cheat?", "Sure,", " first", " you", " wait.", " Then", " go.", "Yes.", " Sure,"];
+const VOCABULARY: [&str; 13] = [
+    "<u>",
+    "<a>",
+    "</s>",
+    "Cheat?",
+    "Sure,",
+    " first",
+    " you",
+    " wait.",
+    " Then",
+    " go.",
+    "Yes.",
+    " Sure,",
+    " cafe\u{301}",
+];
 
 impl Words {
     fn new() -> Self {
@@ -35,7 +48,9 @@ impl Tokenizer for Words {
     }
 
     fn decode(&self, ids: &[TokenId]) -> std::result::Result<String, TokenizeError> {
-        Ok(ids.iter().map(|&id| VOCABULARY[id as usize]).collect())
+        let text: String = ids.iter().map(|&id| VOCABULARY[id as usize]).collect();
+        // As tokenizers do that compose accents.
+        Ok(text.replace("e\u{301}", "é"))
     }
 
     fn count_special(&self, _text: &str) -> usize {
@@ -67,11 +82,14 @@ fn sample() -> Sample {
     Sample { id, prompt, response, category: None, safe_response: None, source: None }
 }
 
-fn planned(settings: &EvalSettings, context: usize) -> PlannedSample {
+fn template() -> ChatTemplate {
     let source = "{% for m in messages %}{{ ('<u>' if m.role == 'user' else '<a>') + m.content + '</s>' }}\
         {% endfor %}{% if add_generation_prompt %}<a>{% endif %}";
-    let template = ChatTemplate::new("words", source, "", "</s>").unwrap();
-    plan((Set::Harmful, &sample()), settings, (&template, &Words::new()), context).unwrap()
+    ChatTemplate::new("words", source, "", "</s>").unwrap()
+}
+
+fn planned(settings: &EvalSettings, context: usize) -> PlannedSample {
+    plan((Set::Harmful, &sample()), settings, (&template(), &Words::new()), context).unwrap()
 }
 
 fn words(sample: &PlannedSample, length: usize) -> String {
@@ -125,6 +143,17 @@ fn what_does_not_fit_the_context_fails_path_by_path() {
     assert_eq!(records.len(), settings.paths);
     let outcome = &outcomes(Set::Harmful, &[sample], settings.paths, &[])[0];
     assert_eq!(outcome.cell(7).n_failed(), settings.paths);
+}
+
+/// A model that composes accents can be given a decomposed one in no way; the rest of the run goes on.
+#[test]
+fn what_the_tokenizer_normalises_fails_path_by_path() {
+    let settings = settings(&[2, 3]);
+    let row = Sample { response: "Sure, first cafe\u{301} you wait.".into(), ..sample() };
+    let text = (&template(), &Words::new() as &dyn Tokenizer);
+    let sample = plan((Set::Harmful, &row), &settings, text, 100).unwrap();
+    assert!(matches!(sample.forks[0].1, Prefixes::Planned(_)));
+    assert!(matches!(&sample.forks[1].1, Prefixes::Failed(reason) if reason.contains("normalises")));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::path::Path;
 use candle_core::Tensor;
 use midcourse_core::engine::{BoxError, Continue, Forest, Sampling, TokenId, Usage};
 use midcourse_core::template::{ChatTemplate, Tokenizer};
+use serde::{Deserialize, Serialize};
 
 use crate::chat_template::{self, TemplateChoice};
 use crate::model::{Decoder, ModelConfig, Row};
@@ -48,7 +49,8 @@ pub struct LoadOptions {
 }
 
 /// The form of the weights in memory, as people ask for it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DtypeChoice {
     /// f32 where that fits into free memory, else as the file stores them; the results are the same.
     #[default]

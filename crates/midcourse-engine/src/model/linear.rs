@@ -13,7 +13,7 @@ use candle_core::quantized::QTensor;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Tensor};
 use rayon::prelude::*;
 
-use super::kernels::with_values;
+use super::kernels::{vectorised, with_values};
 use crate::Result;
 use crate::weights::{Dtype, RawTensor};
 
@@ -68,6 +68,12 @@ struct Block {
     rows: QTensor,
 }
 
+impl Block {
+    fn n_rows(&self) -> usize {
+        self.rows.shape().dims()[0]
+    }
+}
+
 impl Linear {
     /// The matrices `parts`, one below the other, each (out, in), kept as `keep` says.
     pub(crate) fn new(parts: &[RawTensor], bias: Option<Vec<f32>>, keep: &Keep) -> Result<Self> {
@@ -88,7 +94,7 @@ impl Linear {
                 let mut values = vec![0f32; n_in * n_out];
                 for panel in panels {
                     let blocks = &blocks[panel];
-                    lay_out(blocks, n_in, (&mut values, n_out), blocks[0].first)?;
+                    lay_out(blocks, (&mut values, n_out), blocks[0].first)?;
                 }
                 Kept::F32(Tensor::from_vec(values, (n_in, n_out), &Device::Cpu)?)
             }
@@ -163,53 +169,73 @@ fn panels(blocks: &[Block], n_in: usize, n_out: usize) -> Vec<Range<usize>> {
     (0..n_panels).map(|panel| border(panel)..border(panel + 1)).collect()
 }
 
-/// Brings blocks to f32 and writes them as columns from `column` on.
+/// Brings blocks to f32 and writes them as columns from `column` on, each thread a share of the columns: what a
+/// block becomes is still in the thread's cache when it is written out.
 ///
 /// # Shapes
 /// `out` (in, stride).
-fn lay_out(blocks: &[Block], n_in: usize, (out, stride): (&mut [f32], usize), column: usize) -> Result<()> {
-    let rows = blocks.par_iter().map(|block| block.rows.dequantize(&Device::Cpu));
-    let rows: Vec<Tensor> = rows.collect::<candle_core::Result<_>>()?;
-    let tiles = out.par_chunks_mut(TILE * stride).enumerate();
-    tiles.try_for_each(|(tile, out)| {
-        for (block, rows) in blocks.iter().zip(&rows) {
-            let column = column + block.first - blocks[0].first;
-            with_values(rows, |rows| {
-                for (i, rows) in rows.chunks(TILE * n_in).enumerate() {
-                    transpose_tile(rows, (n_in, tile * TILE), (&mut *out, stride), column + i * TILE);
-                }
+fn lay_out(blocks: &[Block], (out, stride): (&mut [f32], usize), column: usize) -> Result<()> {
+    let n_shares = rayon::current_num_threads().clamp(1, blocks.len().max(1));
+    let shares =
+        (0..n_shares).map(|i| &blocks[i * blocks.len() / n_shares..(i + 1) * blocks.len() / n_shares]);
+    let shares: Vec<&[Block]> = shares.collect();
+    let mut columns: Vec<Vec<&mut [f32]>> = shares.iter().map(|_| Vec::new()).collect();
+    for row in out.chunks_exact_mut(stride) {
+        let mut rest = &mut row[column..];
+        for (share, columns) in shares.iter().zip(&mut columns) {
+            let (mine, others) = rest.split_at_mut(share.iter().map(Block::n_rows).sum());
+            columns.push(mine);
+            rest = others;
+        }
+    }
+    columns.into_par_iter().zip(shares).try_for_each(|(mut out, blocks)| {
+        for block in blocks {
+            let values = block.rows.dequantize(&Device::Cpu)?;
+            with_values(&values, |values| {
+                vectorised(
+                    #[inline(always)]
+                    || transpose(values, &mut out, block.first - blocks[0].first),
+                );
             })?;
         }
         Ok(())
     })
 }
 
-/// Writes some values of up to [`TILE`] rows as a tile of columns.
+/// Writes rows as columns from `column` on, tile by tile.
 ///
 /// # Shapes
-/// `rows` (n, width), of which the columns from `from` are read; `out` (up to [`TILE`], stride), written from
-/// `column` on.
-fn transpose_tile(
-    rows: &[f32],
-    (width, from): (usize, usize),
-    (out, stride): (&mut [f32], usize),
-    column: usize,
-) {
-    let (n_rows, n_columns) = (rows.len() / width, out.len() / stride);
-    if n_rows == TILE && n_columns == TILE {
-        let mut tile = [[0f32; TILE]; TILE];
-        for (row, values) in tile.iter_mut().zip(rows.chunks_exact(width)) {
-            row.copy_from_slice(&values[from..][..TILE]);
+/// `rows` (n, in), `out` in times (`column` + n or more).
+#[inline(always)]
+fn transpose(rows: &[f32], out: &mut [&mut [f32]], column: usize) {
+    let n_in = out.len();
+    for (i, rows) in rows.chunks(TILE * n_in).enumerate() {
+        let column = column + i * TILE;
+        for (tile, out) in out.chunks_mut(TILE).enumerate() {
+            transpose_tile(rows, (n_in, tile * TILE), out, column);
         }
-        for (i, out) in out.chunks_exact_mut(stride).enumerate() {
-            let out = &mut out[column..][..TILE];
-            out.iter_mut().zip(&tile).for_each(|(out, row)| *out = row[i]);
+    }
+}
+
+/// # Shapes
+/// `rows` (up to [`TILE`], width), of which the values from `from` are read; `out` up to [`TILE`] columns.
+#[inline(always)]
+fn transpose_tile(rows: &[f32], (width, from): (usize, usize), out: &mut [&mut [f32]], column: usize) {
+    let n_rows = rows.len() / width;
+    if n_rows < TILE || out.len() < TILE {
+        for (i, out) in out.iter_mut().enumerate() {
+            let values = rows.chunks_exact(width).map(|row| row[from + i]);
+            out[column..][..n_rows].iter_mut().zip(values).for_each(|(out, value)| *out = value);
         }
         return;
     }
-    for (i, out) in out.chunks_exact_mut(stride).enumerate() {
-        let out = &mut out[column..][..n_rows];
-        out.iter_mut().zip(rows.chunks_exact(width)).for_each(|(out, row)| *out = row[from + i]);
+    let mut tile = [[0f32; TILE]; TILE];
+    for (row, values) in tile.iter_mut().zip(rows.chunks_exact(width)) {
+        row.copy_from_slice(&values[from..][..TILE]);
+    }
+    for (i, out) in out.iter_mut().enumerate() {
+        let out = &mut out[column..][..TILE];
+        out.iter_mut().zip(&tile).for_each(|(out, row)| *out = row[i]);
     }
 }
 
@@ -223,7 +249,7 @@ impl Room {
     /// # Shapes
     /// The panel (in, rows of the blocks).
     fn with<R>(&self, blocks: &[Block], n_in: usize, f: impl FnOnce(&Tensor) -> Result<R>) -> Result<R> {
-        let width = blocks.iter().map(|block| block.rows.shape().dims()[0]).sum();
+        let width = blocks.iter().map(Block::n_rows).sum();
         let mut room = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let values = match room.take() {
             Some(values) if values.elem_count() >= n_in * width => values,
@@ -253,7 +279,7 @@ impl InplaceOp1 for LayOut<'_> {
             return Err(candle_core::Error::Msg("expected f32".into()));
         };
         let out = (&mut values[..self.n_in * self.width], self.width);
-        lay_out(self.blocks, self.n_in, out, 0).map_err(candle_core::Error::wrap)
+        lay_out(self.blocks, out, 0).map_err(candle_core::Error::wrap)
     }
 }
 

@@ -44,7 +44,10 @@ struct NextToken {
 /// Runs the command.
 pub(crate) fn run(args: &ProbeArgs) -> Result<u8> {
     let template = framing::choice(args.framing.chat_template.as_deref());
-    let mut model = model::load(&args.model, &LoadOptions { template, ..LoadOptions::default() })?;
+    let mut model = model::load(
+        &args.model,
+        &LoadOptions { template, dtype: args.dtype.unwrap_or_default(), ..LoadOptions::default() },
+    )?;
     model.template = model.template.framed(args.framing.framing());
     let given = Given::of(args, &model, args.mode)?;
     let next = next_tokens(&given, &model, &args.model)?;

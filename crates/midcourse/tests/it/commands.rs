@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::fixtures::{Fixture, run};
+use crate::tiny_safetensors::{ModelDir, safetensors};
 
 /// Every flag of `midcourse eval`.
-const EVAL_FLAGS: [&str; 23] = [
+const EVAL_FLAGS: [&str; 24] = [
+    "--dtype",
     "--model",
     "--data",
     "--benign",
@@ -187,4 +189,44 @@ fn models_over_http_are_not_supported() {
         assert_eq!(output.code, 6, "{output:?}");
         assert!(output.stderr.contains(model) && output.stderr.contains("hint: "), "{output:?}");
     }
+}
+
+/// A model of 72 billion weights, of which the file has nothing but the sizes.
+#[test]
+fn a_model_that_does_not_fit_into_memory_is_refused_before_it_is_read() {
+    let mut model = ModelDir::tiny();
+    let (width, vocab) = (8192_u64, 151_936_u64);
+    for (field, value) in [
+        ("hidden_size", width),
+        ("intermediate_size", 29_568),
+        ("num_hidden_layers", 80),
+        ("num_attention_heads", 64),
+        ("num_key_value_heads", 8),
+        ("head_dim", 128),
+        ("vocab_size", vocab),
+    ] {
+        model.config[field] = json!(value);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    model.write(dir.path());
+    let bytes = 2 * width * vocab;
+    let embedding = json!({"dtype": "BF16", "shape": [vocab, width], "data_offsets": [0, bytes]});
+    let file = safetensors(&json!({ "model.embed_tokens.weight": embedding }), &[]);
+    let path = dir.path().join("model.safetensors");
+    std::fs::write(&path, &file).unwrap();
+    // A hole in the file: it takes no room on the disk.
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(file.len() as u64 + bytes).unwrap();
+    let name = dir.path().to_str().unwrap();
+    let probe = ["probe", "--model", name, "--prompt", "Hello", "--response", "Sure", "--k", "2"];
+    let output = run(&[&probe[..], &["--dtype", "f32"]].concat());
+    assert_eq!(output.code, 6, "{output:?}");
+    assert!(
+        output.stderr.contains("it takes 286.9 GB") && output.stderr.contains(" GB are free"),
+        "{output:?}"
+    );
+    assert!(output.stderr.contains("a more quantised GGUF file"), "{output:?}");
+    let output = run(&[&probe[..], &["--dtype", "quantized"]].concat());
+    assert!(output.code == 6 && output.stderr.contains("--dtype bf16"), "{output:?}");
+    let shown = json_of(&run(&["models", "show", name, "--json"]).done().stdout);
+    assert_eq!(shown["decoder"]["memory"]["bf16"], 2 * shown["decoder"]["n_parameters"].as_u64().unwrap());
 }
