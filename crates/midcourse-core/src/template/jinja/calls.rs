@@ -32,9 +32,6 @@ impl Function {
     }
 }
 
-/// Macros that call one another.
-const MAX_CALLS: usize = 32;
-
 impl Interpreter<'_> {
     pub(super) fn call(&mut self, value: &Value, args: &Args) -> Run<Value> {
         match value {
@@ -103,16 +100,12 @@ impl Interpreter<'_> {
 
     /// What a macro writes. It sees what is set at the top of the template, and its arguments.
     fn call_macro(&mut self, called: &Arc<Macro>, args: &Args, caller: Option<&Arc<Macro>>) -> Run<Value> {
-        if self.n_calls == MAX_CALLS {
-            return Err(Fault::exhausted(format!("more than {MAX_CALLS} macros call one another")));
-        }
         let names: Vec<&str> = called.parameters.iter().map(|(name, _)| &**name).collect();
         args.only(&names)?;
         // The body of a `call` sees what its place sees.
         let from = if &*called.name == "caller" { self.scopes.len() } else { 1 };
         let hidden = self.scopes.split_off(from);
         self.scopes.push(BTreeMap::new());
-        self.n_calls += 1;
         for (at, (name, default)) in called.parameters.iter().enumerate() {
             let value = match (args.get(at, name), default) {
                 (Some(value), _) => value.clone(),
@@ -127,7 +120,6 @@ impl Interpreter<'_> {
         let line = self.line;
         let text = self.captured(&called.body)?;
         self.line = line;
-        self.n_calls -= 1;
         self.scopes.truncate(from);
         self.scopes.extend(hidden);
         Ok(text.into())
