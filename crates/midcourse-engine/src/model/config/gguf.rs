@@ -109,7 +109,11 @@ impl<'a> Keys<'a> {
             let hint = "join the parts with llama-gguf-split --merge".into();
             return Err(unsupported(&file.path, "a model split over several GGUF files", hint));
         }
-        Ok(Self { file, meta, architecture, family })
+        let keys = Self { file, meta, architecture, family };
+        if keys.optional_number("expert_count")?.is_some_and(|count| count > 0) {
+            return Err(unsupported(&file.path, "a mixture of experts", hint("mixtral")));
+        }
+        Ok(keys)
     }
 
     fn layers(&self, n_rotaries: usize) -> Result<Vec<LayerConfig>> {
@@ -217,5 +221,26 @@ impl<'a> Keys<'a> {
 
     fn float(&self, key: &str) -> Result<Option<f64>> {
         self.meta.optional_float(&self.name(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use candle_core::quantized::gguf_file::Value;
+
+    use super::*;
+
+    /// GGUF calls Mixtral's architecture `llama`.
+    #[test]
+    fn experts_are_refused_by_name() {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tiny-llama.gguf");
+        let mut file = GgufFile::open(&path).unwrap();
+        file.content.metadata.insert("llama.expert_count".into(), Value::U32(0));
+        assert!(ModelConfig::from_gguf(&file).is_ok());
+        file.content.metadata.insert("llama.expert_count".into(), Value::U32(8));
+        let error = ModelConfig::from_gguf(&file).unwrap_err();
+        assert!(error.to_string().ends_with("a mixture of experts is not supported"), "{error}");
     }
 }
