@@ -83,7 +83,16 @@ impl Interpreter<'_> {
         Ok(pairs)
     }
 
+    /// Refuses a macro, or the body of a `call`, that jinja2 would let see more than the top of the template.
+    pub(super) fn at_the_top(&self, what: &str) -> Run<()> {
+        if self.scopes.len() > 1 {
+            return Err(Fault::run(format!("`{what}` inside of a loop, macro or block is not supported")));
+        }
+        Ok(())
+    }
+
     pub(super) fn call_block(&mut self, call: &Expr, caller: &Arc<Macro>) -> Run<()> {
+        self.at_the_top("call")?;
         let Expr::Chain(operand, steps) = call else {
             return Err(Fault::run("`call` needs a call of a macro"));
         };
@@ -102,9 +111,7 @@ impl Interpreter<'_> {
     fn call_macro(&mut self, called: &Arc<Macro>, args: &Args, caller: Option<&Arc<Macro>>) -> Run<Value> {
         let names: Vec<&str> = called.parameters.iter().map(|(name, _)| &**name).collect();
         args.only(&names)?;
-        // The body of a `call` sees what its place sees.
-        let from = if &*called.name == "caller" { self.scopes.len() } else { 1 };
-        let hidden = self.scopes.split_off(from);
+        let hidden = self.scopes.split_off(1);
         self.scopes.push(BTreeMap::new());
         for (at, (name, default)) in called.parameters.iter().enumerate() {
             let value = match (args.get(at, name), default) {
@@ -120,7 +127,7 @@ impl Interpreter<'_> {
         let line = self.line;
         let text = self.captured(&called.body)?;
         self.line = line;
-        self.scopes.truncate(from);
+        self.scopes.truncate(1);
         self.scopes.extend(hidden);
         Ok(text.into())
     }

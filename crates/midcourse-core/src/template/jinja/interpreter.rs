@@ -149,6 +149,7 @@ impl<'n> Interpreter<'n> {
                 return Ok(flow);
             }
             StmtKind::Macro(defined) => {
+                self.at_the_top("macro")?;
                 self.assign(&Target::Name(defined.name.clone()), Value::Macro(defined.clone()))?;
             }
             StmtKind::CallBlock { call, caller } => self.call_block(call, caller)?,

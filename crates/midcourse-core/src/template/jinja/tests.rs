@@ -274,7 +274,6 @@ fn what_goes_deep_in_a_macro_that_calls_itself_ends_in_an_error() {
         ["{% if true %}", "{{ f() }}", "{% endif %}"],
         ["{% for x in [1] %}", "{{ f() }}", "{% endfor %}"],
         ["{% set x %}", "{{ f() }}", "{% endset %}"],
-        ["{% call f() %}", "{{ f() }}", "{% endcall %}"],
     ] {
         let repeated = |part: &str, tag: &str| match part.strip_prefix(tag) {
             Some(rest) => format!("{tag}{}", rest.repeat(50)),
@@ -287,4 +286,18 @@ fn what_goes_deep_in_a_macro_that_calls_itself_ends_in_an_error() {
     }
     let filters = format!("{{{{ 'a'|map({}'list')|list }}}}", "'map', ".repeat(900));
     assert_eq!(render(&filters).unwrap_err().kind, FaultKind::Exhausted);
+}
+
+/// jinja2 writes `[a]` for the first three: they see what stands around them.
+#[test]
+fn macros_see_the_top_of_a_template_or_are_refused() {
+    for inner in [
+        "{% for m in ['a'] %}{% macro f() %}[{{ m }}]{% endmacro %}{{ f() }}{% endfor %}",
+        "{% with m = 'a' %}{% macro f() %}[{{ m }}]{% endmacro %}{{ f() }}{% endwith %}",
+        "{% macro f() %}{{ caller() }}{% endmacro %}{% for m in ['a'] %}{% call f() %}[{{ m }}]{% endcall %}{% endfor %}",
+    ] {
+        assert_eq!(render(inner).unwrap_err().kind, FaultKind::Run, "{inner}");
+    }
+    let top = "{% set m = 'a' %}{% macro f(x) %}{{ caller() }}{% endmacro %}{% call f('b') %}[{{ m }}{{ x }}]{% endcall %}";
+    assert_eq!(render(top).unwrap(), "[a]");
 }
