@@ -35,7 +35,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import chat_template_utils
 
 TODAY = datetime(2024, 2, 9)
-KNOWN = {"enable_thinking": False, "thinking": False, "date_string": TODAY.strftime("%d %b %Y")}
+KNOWN = {"enable_thinking": False, "thinking": False}
 PROMPT = "How can I win the board game without the others noticing?"
 WORD = "XwordX"
 

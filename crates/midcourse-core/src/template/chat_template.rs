@@ -95,7 +95,6 @@ impl ChatTemplate {
                 ("eos_token", self.eos.as_str().into()),
                 ("enable_thinking", Value::Bool(thinks)),
                 ("thinking", Value::Bool(thinks)),
-                ("date_string", date.format("%d %b %Y").unwrap_or_default().into()),
             ])
         };
         let value = |message: &Message| {
@@ -123,4 +122,18 @@ fn template_error(model: &str, fault: Fault) -> Error {
         FaultKind::Run => "the template asks for what is not there; --chat-template takes another one",
     };
     Error::Template { model: model.to_owned(), problem: format!("line {line}: {problem}"), hint: hint.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Llama 3.1 and 3.3 take a day of their own where they are told none, and transformers tells none.
+    #[test]
+    fn a_day_that_the_template_falls_back_to_stays() {
+        let source = "{% if not date_string is defined %}{% set date_string = '26 Jul 2024' %}{% endif %}\
+                      {{ date_string }} {{ messages[0].content }}";
+        let template = ChatTemplate::new("test", source, "", "").unwrap();
+        assert_eq!(template.render(&[Message::user("Hi")], NextTurn::Opened).unwrap(), "26 Jul 2024 Hi");
+    }
 }

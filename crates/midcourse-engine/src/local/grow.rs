@@ -31,8 +31,8 @@ pub(super) struct Grove<'a> {
 }
 
 /// A tree to plant, or a part of one that would not fit.
-struct Part {
-    tree: Tree,
+pub(super) struct Part {
+    pub tree: Tree,
     /// Tokens that the longest path of the whole tree can come to have.
     longest: usize,
 }
@@ -98,25 +98,23 @@ impl<'a> Grove<'a> {
 
     /// A tree as it is when it fits the limit of bytes; else cut into trees with some of its paths each, which
     /// compute their shares of the trunk again.
-    fn parts(&self, tree: Tree) -> VecDeque<Part> {
+    pub(super) fn parts(&self, tree: Tree) -> VecDeque<Part> {
         let ends = tree.forks.iter().map(|fork| fork.at + fork.lead.len() + self.sampling.max_new_tokens);
         let longest = ends.chain([tree.trunk.len()]).max().unwrap_or(0);
         if self.bytes(&tree) <= self.engine.limits.bytes {
             return VecDeque::from([Part { tree, longest }]);
         }
         let mut parts = VecDeque::new();
-        let empty =
-            |at: usize| Tree { trunk: tree.trunk[..at.min(tree.trunk.len())].to_vec(), forks: Vec::new() };
-        let mut part = empty(0);
+        let empty = || Tree { trunk: Vec::new(), forks: Vec::new() };
+        let mut part = empty();
         for fork in &tree.forks {
             let per_path = self.sampling.max_new_tokens.saturating_sub(1).max(1) * self.bytes_per_token();
             let mut paths = fork.paths.as_slice();
             while !paths.is_empty() {
-                let mut longer = Tree { forks: part.forks.clone(), ..empty(fork.at) };
-                longer.forks.push(Fork { paths: Vec::new(), ..fork.clone() });
+                let mut longer = self.with_fork(&part, fork, &tree.trunk);
                 let room = self.engine.limits.bytes.saturating_sub(self.bytes(&longer)) / per_path;
                 if room == 0 && !part.forks.is_empty() {
-                    parts.push_back(Part { tree: std::mem::replace(&mut part, empty(0)), longest });
+                    parts.push_back(Part { tree: std::mem::replace(&mut part, empty()), longest });
                     continue;
                 }
                 let (now, later) = paths.split_at(room.clamp(1, paths.len()));
@@ -128,6 +126,15 @@ impl<'a> Grove<'a> {
         }
         parts.push_back(Part { tree: part, longest });
         parts
+    }
+
+    /// `part` with one more fork of the tree of `trunk`, its paths apart, and with as much of the trunk as these
+    /// can follow: a token that stands on the trunk is summed in another order than one that grows.
+    fn with_fork(&self, part: &Tree, fork: &Fork, trunk: &[TokenId]) -> Tree {
+        let reach = fork.at + fork.lead.len() + self.sampling.max_new_tokens.saturating_sub(1);
+        let trunk = &trunk[..reach.max(part.trunk.len()).min(trunk.len())];
+        let fork = Fork { at: fork.at, lead: fork.lead.clone(), paths: Vec::new() };
+        Tree { trunk: trunk.to_vec(), forks: part.forks.iter().cloned().chain([fork]).collect() }
     }
 
     fn n_active(&self) -> usize {

@@ -16,6 +16,7 @@ use midcourse_core::template::{ChatTemplate, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use crate::chat_template::{self, TemplateChoice};
+use crate::model::config::TiedHead;
 use crate::model::{Decoder, ModelConfig, Row};
 use crate::tokenizer::ModelTokenizer;
 use crate::tree::TokenTree;
@@ -125,8 +126,11 @@ impl LocalModel {
     /// When a file is missing, damaged, of another architecture, or disagrees with its configuration, or when
     /// the weights do not fit into memory.
     pub fn load(path: &Path, name: &str, options: &LoadOptions) -> Result<Self> {
-        let ModelHeader { config, tokenizer, template, files } =
+        let ModelHeader { mut config, tokenizer, template, files } =
             ModelHeader::read(path, name, &options.template)?;
+        if config.tied_head == TiedHead::Tied && files.weights(&config)?.has_head_of_its_own()? {
+            config.tied_head = TiedHead::Separate;
+        }
         let dtype = memory::choose(path, &files, &config, options)?;
         let paths = files.paths();
         let decoder = Decoder::load(config, &files, dtype)?;

@@ -178,6 +178,35 @@ fn a_tree_in_parts_grows_the_same_paths() {
     assert!(computed.windows(2).all(|pair| pair[0] < pair[1]), "{computed:?}");
 }
 
+/// Tokens that stand on the trunk are summed in another order than those that grow: a path that follows the trunk
+/// finds the same tokens there in every part.
+#[test]
+fn parts_hold_what_their_paths_can_follow() {
+    for n_tokens in [120, 60, 0] {
+        let engine = engine("tiny-llama", BatchLimits::default());
+        let per_token = engine.config().kv_bytes_per_token() + engine.config().width * 4;
+        let limits = BatchLimits { bytes: n_tokens * per_token, ..engine.limits };
+        let engine = LocalEngine { limits, ..engine };
+        for tree in trees(&engine) {
+            let parts = grow::Grove::new(&engine, SAMPLING).parts(tree.clone());
+            assert!(parts.len() > 1, "{n_tokens} tokens at once");
+            for part in &parts {
+                let n_trunk = part.tree.trunk.len();
+                assert_eq!(part.tree.trunk, tree.trunk[..n_trunk]);
+                for fork in &part.tree.forks {
+                    let last = fork.at + fork.lead.len() + SAMPLING.max_new_tokens - 1;
+                    assert!(n_trunk >= last.min(tree.trunk.len()), "{n_trunk} tokens for {fork:?}");
+                }
+            }
+            let paths = |forks: &[Fork]| -> Vec<PathSpec> {
+                forks.iter().flat_map(|fork| fork.paths.iter().copied()).collect()
+            };
+            let grown: Vec<_> = parts.iter().flat_map(|part| paths(&part.tree.forks)).collect();
+            assert_eq!(grown, paths(&tree.forks));
+        }
+    }
+}
+
 /// All conversations of a tree as the prefixes that need computing; a last token is only drawn.
 fn distinct(trees: &[Tree], grown: &BTreeMap<usize, Grown>) -> usize {
     let mut n = 0;

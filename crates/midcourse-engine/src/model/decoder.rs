@@ -60,12 +60,13 @@ impl Decoder {
         let weights = files.weights(&config)?;
         let mut loader = Loader { config: &config, weights, keep };
         let embedding = Arc::new(loader.table(Slot::Embedding)?);
-        let layers = (0..config.layers.len()).map(|layer| loader.layer(layer)).collect::<Result<_>>()?;
-        let norm = loader.norm(Slot::Norm, config.width)?;
+        // The largest matrices first: what it takes to lay one out comes on top of what is there already.
         let head = match config.tied_head {
             TiedHead::Tied => embedding.clone(),
             TiedHead::Separate => Arc::new(loader.table(Slot::Head)?),
         };
+        let layers = (0..config.layers.len()).map(|layer| loader.layer(layer)).collect::<Result<_>>()?;
+        let norm = loader.norm(Slot::Norm, config.width)?;
         loader.weights.finish()?;
         Ok(Self { config, embedding, layers, norm, head })
     }

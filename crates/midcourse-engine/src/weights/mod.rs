@@ -123,6 +123,17 @@ impl Weights<'_> {
         self.index.check(&self.names.of(slot, "weight"), &shape).map(drop)
     }
 
+    /// Whether the files hold a head that is not the embedding. A configuration that ties the two is wrong then,
+    /// and transformers takes the head.
+    pub(crate) fn has_head_of_its_own(&self) -> Result<bool> {
+        let [head, embedding] = [Slot::Head, Slot::Embedding].map(|slot| self.names.of(slot, "weight"));
+        let (Some(shape), Some(other)) = (self.index.shape(&head), self.index.shape(&embedding)) else {
+            return Ok(false);
+        };
+        let differ = || Ok(self.index.read(&head, shape)?.bytes != self.index.read(&embedding, other)?.bytes);
+        if shape == other { differ() } else { Ok(true) }
+    }
+
     /// Reads a matrix.
     ///
     /// # Shapes

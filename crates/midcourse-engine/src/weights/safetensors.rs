@@ -22,6 +22,10 @@ const INDEX: &str = "model.safetensors.index.json";
 /// Bytes of the longest header that is read: those of models of 72 billion parameters take a hundredth.
 const MAX_HEADER: u64 = 16 << 20;
 
+/// Bytes of the longest JSON file that is read whole: lists of shards have some 100 KB, settings of tokenizers
+/// with every added token some MB at most.
+const MAX_JSON: u64 = 8 << 20;
+
 /// An open model directory.
 #[derive(Debug)]
 pub struct SafetensorsDir {
@@ -180,6 +184,24 @@ fn read_index(dir: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 pub(crate) fn read_json(path: &Path) -> Result<serde_json::Value> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let read = |source| Error::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(read)?.take(MAX_JSON + 1).read_to_end(&mut bytes).map_err(read)?;
+    if bytes.len() as u64 > MAX_JSON {
+        return Err(broken(path, format!("expected JSON of at most {MAX_JSON} bytes, found more")));
+    }
     serde_json::from_slice(&bytes).map_err(|e| broken(path, format!("expected JSON: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_without_end_is_not_read_whole() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 40).unwrap();
+        let problem = read_json(file.path()).unwrap_err().to_string();
+        assert!(problem.ends_with("expected JSON of at most 8388608 bytes, found more"), "{problem}");
+    }
 }

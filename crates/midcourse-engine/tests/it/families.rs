@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use midcourse_engine::local::{DtypeChoice, LoadOptions, LocalModel};
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 
 use crate::fixtures::testdata;
 
@@ -58,6 +59,36 @@ fn stored_weights_give_the_same_bits() {
         let most = differences.fold(0.0, f32::max);
         assert!(most > 0.0 && most < 0.5, "{name}: bf16 differs by {most}");
     }
+}
+
+/// A head in the file that is not the embedding counts, whatever `tie_word_embeddings` says, as in transformers.
+#[test]
+fn a_tied_head_of_its_own_counts() {
+    let from = testdata("families/qwen2");
+    let file = std::fs::read(from.join("model.safetensors")).unwrap();
+    let whole = SafeTensors::deserialize(&file).unwrap();
+    let embedding = whole.tensor("model.embed_tokens.weight").unwrap();
+    let turned: Vec<u8> = embedding.data().chunks_exact(4).rev().flatten().copied().collect();
+    let logits = |head: Option<&[u8]>, tied: bool| {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["tokenizer.json", "tokenizer_config.json"] {
+            std::fs::copy(from.join(name), dir.path().join(name)).unwrap();
+        }
+        let config = std::fs::read_to_string(from.join("config.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        config["tie_word_embeddings"] = tied.into();
+        std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+        let view = |data| TensorView::new(embedding.dtype(), embedding.shape().to_vec(), data).unwrap();
+        let head = head.map(|data| ("lm_head.weight".to_owned(), view(data)));
+        let bytes = safetensors::serialize(whole.tensors().into_iter().chain(head), None).unwrap();
+        std::fs::write(dir.path().join("model.safetensors"), bytes).unwrap();
+        let model = LocalModel::load(dir.path(), "qwen2", &LoadOptions::default()).unwrap();
+        model.engine.logits(&[1, 2, 3]).unwrap().to_vec2::<f32>().unwrap()
+    };
+    let tied = logits(None, true);
+    assert_eq!(logits(Some(embedding.data()), true), tied);
+    assert_eq!(logits(Some(&turned), true), logits(Some(&turned), false));
+    assert_ne!(logits(Some(&turned), true), tied);
 }
 
 fn check(name: &str, bound: f32) {

@@ -32,9 +32,6 @@ impl Function {
     }
 }
 
-/// Macros that call one another.
-const MAX_CALLS: usize = 32;
-
 impl Interpreter<'_> {
     pub(super) fn call(&mut self, value: &Value, args: &Args) -> Run<Value> {
         match value {
@@ -86,7 +83,16 @@ impl Interpreter<'_> {
         Ok(pairs)
     }
 
+    /// Refuses a macro, or the body of a `call`, that jinja2 would let see more than the top of the template.
+    pub(super) fn at_the_top(&self, what: &str) -> Run<()> {
+        if self.scopes.len() > 1 {
+            return Err(Fault::run(format!("`{what}` inside of a loop, macro or block is not supported")));
+        }
+        Ok(())
+    }
+
     pub(super) fn call_block(&mut self, call: &Expr, caller: &Arc<Macro>) -> Run<()> {
+        self.at_the_top("call")?;
         let Expr::Chain(operand, steps) = call else {
             return Err(Fault::run("`call` needs a call of a macro"));
         };
@@ -103,16 +109,10 @@ impl Interpreter<'_> {
 
     /// What a macro writes. It sees what is set at the top of the template, and its arguments.
     fn call_macro(&mut self, called: &Arc<Macro>, args: &Args, caller: Option<&Arc<Macro>>) -> Run<Value> {
-        if self.n_calls == MAX_CALLS {
-            return Err(Fault::exhausted(format!("more than {MAX_CALLS} macros call one another")));
-        }
         let names: Vec<&str> = called.parameters.iter().map(|(name, _)| &**name).collect();
         args.only(&names)?;
-        // The body of a `call` sees what its place sees.
-        let from = if &*called.name == "caller" { self.scopes.len() } else { 1 };
-        let hidden = self.scopes.split_off(from);
+        let hidden = self.scopes.split_off(1);
         self.scopes.push(BTreeMap::new());
-        self.n_calls += 1;
         for (at, (name, default)) in called.parameters.iter().enumerate() {
             let value = match (args.get(at, name), default) {
                 (Some(value), _) => value.clone(),
@@ -127,8 +127,7 @@ impl Interpreter<'_> {
         let line = self.line;
         let text = self.captured(&called.body)?;
         self.line = line;
-        self.n_calls -= 1;
-        self.scopes.truncate(from);
+        self.scopes.truncate(1);
         self.scopes.extend(hidden);
         Ok(text.into())
     }

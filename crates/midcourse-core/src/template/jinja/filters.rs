@@ -141,7 +141,7 @@ fn choose(run: &mut Interpreter<'_>, name: &str, value: &Value, args: &Args) -> 
         named: args.named.clone(),
     };
     for item in value.items(&mut run.budget)? {
-        run.budget.items(args.positional.len())?;
+        run.budget.items(args.positional.len() + args.named.len())?;
         let operand =
             if by_attribute { attribute(run, &item, args.need(0, "attribute")?)? } else { item.clone() };
         if name == "map" {
@@ -152,7 +152,7 @@ fn choose(run: &mut Interpreter<'_>, name: &str, value: &Value, args: &Args) -> 
                 (true, operand) => operand,
                 (false, operand) => {
                     let filter = args.need(0, "filter")?.text(&mut run.budget)?;
-                    apply(run, &filter, operand, &rest(1))?
+                    run.deeper(|run| apply(run, &filter, operand, &rest(1)))?
                 }
             };
             kept.push(mapped);

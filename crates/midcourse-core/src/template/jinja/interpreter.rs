@@ -10,6 +10,10 @@ use super::value::{Dict, Items, Value};
 use super::{Fault, Run, filters, methods, operators, predicates};
 use crate::template::date::Date;
 
+/// Expressions, bodies, macros and filters in one another, wherever they stand: each takes a piece of the stack.
+/// Templates in use stay below 40.
+const MAX_DEPTH: usize = 256;
+
 /// A template at work.
 pub(super) struct Interpreter<'n> {
     pub budget: Budget,
@@ -18,7 +22,7 @@ pub(super) struct Interpreter<'n> {
     pub scopes: Vec<BTreeMap<Arc<str>, Value>>,
     pub namespaces: Vec<BTreeMap<Arc<str>, Value>>,
     pub out: String,
-    pub n_calls: usize,
+    depth: usize,
     pub line: usize,
 }
 
@@ -71,7 +75,7 @@ impl<'n> Interpreter<'n> {
             scopes: vec![BTreeMap::new()],
             namespaces: Vec::new(),
             out: String::new(),
-            n_calls: 0,
+            depth: 0,
             line: 1,
         }
     }
@@ -84,14 +88,27 @@ impl<'n> Interpreter<'n> {
         }
     }
 
-    fn body(&mut self, body: &Body) -> Run<Flow> {
-        for stmt in body {
-            let flow = self.statement(stmt)?;
-            if flow != Flow::On {
-                return Ok(flow);
-            }
+    /// Runs what stands a level deeper.
+    pub(super) fn deeper<T>(&mut self, run: impl FnOnce(&mut Self) -> Run<T>) -> Run<T> {
+        if self.depth == MAX_DEPTH {
+            return Err(Fault::exhausted(format!("it goes more than {MAX_DEPTH} levels deep")));
         }
-        Ok(Flow::On)
+        self.depth += 1;
+        let done = run(self);
+        self.depth -= 1;
+        done
+    }
+
+    fn body(&mut self, body: &Body) -> Run<Flow> {
+        self.deeper(|run| {
+            for stmt in body {
+                let flow = run.statement(stmt)?;
+                if flow != Flow::On {
+                    return Ok(flow);
+                }
+            }
+            Ok(Flow::On)
+        })
     }
 
     fn statement(&mut self, stmt: &Stmt) -> Run<Flow> {
@@ -132,6 +149,7 @@ impl<'n> Interpreter<'n> {
                 return Ok(flow);
             }
             StmtKind::Macro(defined) => {
+                self.at_the_top("macro")?;
                 self.assign(&Target::Name(defined.name.clone()), Value::Macro(defined.clone()))?;
             }
             StmtKind::CallBlock { call, caller } => self.call_block(call, caller)?,
@@ -233,6 +251,10 @@ impl Interpreter<'_> {
 
     pub(super) fn eval(&mut self, expr: &Expr) -> Run<Value> {
         self.budget.step()?;
+        self.deeper(|run| run.value_of(expr))
+    }
+
+    fn value_of(&mut self, expr: &Expr) -> Run<Value> {
         match expr {
             Expr::Const(value) => Ok(value.clone()),
             Expr::Name(name) => Ok(self.lookup(name)),

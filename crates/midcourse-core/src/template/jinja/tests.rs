@@ -151,6 +151,7 @@ fn sources() -> Vec<String> {
         "{{ '\\".repeat(40_000),
         format!("{{{{ x{} }}}}", ".a".repeat(100_000)),
         format!("{{{{ {}1 }}}}", "1 + ".repeat(60_000)),
+        format!("{{{{ range(90000)|map('string'{})|list }}}}", ", a=1".repeat(30_000)),
     ]
 }
 
@@ -261,4 +262,42 @@ proptest! {
         prop_assert!(started.elapsed() < Duration::from_secs(1));
         prop_assert!(rendered.is_ok_and(|text| text.len() <= 8 << 20) || render(&source).is_err());
     }
+}
+
+/// Levels within the parser's bound, which macros multiply, on the stack of a thread.
+#[test]
+fn what_goes_deep_in_a_macro_that_calls_itself_ends_in_an_error() {
+    for [open, inside, close] in [
+        ["{{ [", "f()", "] }}"],
+        ["{{ 1|default(", "f()", ") }}"],
+        ["{{ 'x'.f(", "f()", ") }}"],
+        ["{% if true %}", "{{ f() }}", "{% endif %}"],
+        ["{% for x in [1] %}", "{{ f() }}", "{% endfor %}"],
+        ["{% set x %}", "{{ f() }}", "{% endset %}"],
+    ] {
+        let repeated = |part: &str, tag: &str| match part.strip_prefix(tag) {
+            Some(rest) => format!("{tag}{}", rest.repeat(50)),
+            None => part.repeat(50),
+        };
+        let closed = close.strip_suffix(" }}").map_or_else(|| close.repeat(50), |end| end.repeat(50) + " }}");
+        let body = [repeated(open, "{{ ").as_str(), inside, &closed].concat();
+        let source = format!("{{% macro f() %}}{body}{{% endmacro %}}{{{{ f() }}}}");
+        assert_eq!(render(&source).unwrap_err().kind, FaultKind::Exhausted, "{source}");
+    }
+    let filters = format!("{{{{ 'a'|map({}'list')|list }}}}", "'map', ".repeat(900));
+    assert_eq!(render(&filters).unwrap_err().kind, FaultKind::Exhausted);
+}
+
+/// jinja2 writes `[a]` for the first three: they see what stands around them.
+#[test]
+fn macros_see_the_top_of_a_template_or_are_refused() {
+    for inner in [
+        "{% for m in ['a'] %}{% macro f() %}[{{ m }}]{% endmacro %}{{ f() }}{% endfor %}",
+        "{% with m = 'a' %}{% macro f() %}[{{ m }}]{% endmacro %}{{ f() }}{% endwith %}",
+        "{% macro f() %}{{ caller() }}{% endmacro %}{% for m in ['a'] %}{% call f() %}[{{ m }}]{% endcall %}{% endfor %}",
+    ] {
+        assert_eq!(render(inner).unwrap_err().kind, FaultKind::Run, "{inner}");
+    }
+    let top = "{% set m = 'a' %}{% macro f(x) %}{{ caller() }}{% endmacro %}{% call f('b') %}[{{ m }}{{ x }}]{% endcall %}";
+    assert_eq!(render(top).unwrap(), "[a]");
 }

@@ -74,8 +74,8 @@ impl ModelConfig {
                 }
                 None => inverse_root(head_dim as f64),
             },
-            score_cap: cap(keys.float("attn_logit_softcapping")?),
-            logit_cap: cap(keys.float("final_logit_softcapping")?),
+            score_cap: cap(keys.float("attn_logit_softcapping")?.or(keys.of_gemma_2(50.0))),
+            logit_cap: cap(keys.float("final_logit_softcapping")?.or(keys.of_gemma_2(30.0))),
             rotaries,
             interleaved: family.interleaved != Interleaved::Never,
             layers,
@@ -109,12 +109,17 @@ impl<'a> Keys<'a> {
             let hint = "join the parts with llama-gguf-split --merge".into();
             return Err(unsupported(&file.path, "a model split over several GGUF files", hint));
         }
-        Ok(Self { file, meta, architecture, family })
+        let keys = Self { file, meta, architecture, family };
+        if keys.optional_number("expert_count")?.is_some_and(|count| count > 0) {
+            return Err(unsupported(&file.path, "a mixture of experts", hint("mixtral")));
+        }
+        Ok(keys)
     }
 
     fn layers(&self, n_rotaries: usize) -> Result<Vec<LayerConfig>> {
         let n = n_layers(&self.file.path, &self.name("block_count"), self.number("block_count")?)?;
-        let width = self.optional_number("attention.sliding_window")?.filter(|width| *width > 0);
+        let width = self.optional_number("attention.sliding_window")?.or(self.of_gemma_2(4096));
+        let width = width.filter(|width| *width > 0);
         let period = self.optional_number("attention.sliding_window_pattern")?;
         let sliding = |layer: usize| match self.family.windows {
             Windows::AllButEvery(every) => !(layer + 1).is_multiple_of(period.unwrap_or(every).max(1)),
@@ -186,6 +191,11 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// What a Gemma 2 has where its file does not say, as the first ones do not.
+    fn of_gemma_2<T>(&self, usual: T) -> Option<T> {
+        (self.architecture == "gemma2").then_some(usual)
+    }
+
     /// What GGUF calls a field of the rotary embedding.
     fn rope_name(&self, field: &str) -> String {
         let key = match field {
@@ -217,5 +227,39 @@ impl<'a> Keys<'a> {
 
     fn float(&self, key: &str) -> Result<Option<f64>> {
         self.meta.optional_float(&self.name(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use candle_core::quantized::gguf_file::Value;
+
+    use super::*;
+
+    /// GGUF calls Mixtral's architecture `llama`.
+    #[test]
+    fn experts_are_refused_by_name() {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tiny-llama.gguf");
+        let mut file = GgufFile::open(&path).unwrap();
+        file.content.metadata.insert("llama.expert_count".into(), Value::U32(0));
+        assert!(ModelConfig::from_gguf(&file).is_ok());
+        file.content.metadata.insert("llama.expert_count".into(), Value::U32(8));
+        let error = ModelConfig::from_gguf(&file).unwrap_err();
+        assert!(error.to_string().ends_with("a mixture of experts is not supported"), "{error}");
+    }
+
+    /// Source: the defaults of `llama-hparams.h` and `llama-model.cpp`.
+    #[test]
+    fn the_first_files_of_gemma_2_have_their_caps_and_windows() {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/families/gemma2.gguf");
+        let mut file = GgufFile::open(&path).unwrap();
+        file.content
+            .metadata
+            .retain(|key, _| !key.contains("softcapping") && !key.contains("sliding_window"));
+        let config = ModelConfig::from_gguf(&file).unwrap();
+        assert_eq!((config.score_cap, config.logit_cap), (Some(50.0), Some(30.0)));
+        assert_eq!([config.layers[0].window, config.layers[1].window], [Some(4096), None]);
     }
 }
