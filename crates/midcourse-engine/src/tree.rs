@@ -175,7 +175,7 @@ pub(crate) enum Novelty {
 }
 
 impl KvCache {
-    /// Writes keys and values of one head of one node, sizing the grown part to `n_nodes` of the tree.
+    /// Writes keys and values of one head of one node.
     pub(crate) fn store(&mut self, layer: usize, (tree_node, trunk_len): (usize, usize), kv: HeadKv<'_>) {
         let (trunk_stride, stride) = (self.trunk_stride, self.head_stride);
         let layer = &mut self.layers[layer];

@@ -101,7 +101,9 @@ impl<'a> Grove<'a> {
     pub(super) fn parts(&self, tree: Tree) -> VecDeque<Part> {
         let ends = tree.forks.iter().map(|fork| fork.at + fork.lead.len() + self.sampling.max_new_tokens);
         let longest = ends.chain([tree.trunk.len()]).max().unwrap_or(0);
-        if self.bytes(&tree) <= self.engine.limits.bytes {
+        if self.bytes(&tree) <= self.engine.limits.bytes
+            || tree.forks.iter().all(|fork| fork.paths.is_empty())
+        {
             return VecDeque::from([Part { tree, longest }]);
         }
         let mut parts = VecDeque::new();

@@ -196,9 +196,7 @@ impl LocalEngine {
         self.check_vocab(trunk)?;
         Ok(TokenTree::new(&self.decoder.config, trunk, size))
     }
-}
 
-impl LocalEngine {
     fn check_vocab(&self, tokens: &[TokenId]) -> Result<()> {
         let vocab = self.decoder.config.vocab;
         match tokens.iter().find(|&&id| id as usize >= vocab) {

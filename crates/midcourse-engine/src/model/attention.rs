@@ -1,10 +1,10 @@
 //! Attention over a tree: every row attends to its ancestors and itself, nothing else.
 //!
 //! The rows of a tree share its trunk, so their queries times the trunk's keys are one product, and so are
-//! their weights times the trunk's values; the grown ancestors of each row are walked one by one. All sums run
-//! in one order fixed by depth, in our own kernels: candle's product sums in an order that depends on the
-//! number of rows where sums are long or results small. Keys that a row may not see weigh exactly 0, so that neither blocks nor
-//! neighbours change a bit.
+//! their weights times the trunk's values; the grown ancestors of each row are walked one by one. Every sum
+//! runs in one order, fixed by depth and by what stands on the trunk, in our own kernels: candle's product sums
+//! in an order that depends on the number of rows where sums are long or results small. Keys that a row may not
+//! see weigh exactly 0, so that neither blocks nor neighbours change a bit.
 
 use std::ops::Range;
 

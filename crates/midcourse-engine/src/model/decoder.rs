@@ -58,12 +58,15 @@ impl Decoder {
     pub(crate) fn load(config: ModelConfig, files: &ModelFiles, dtype: Dtype) -> Result<Self> {
         let keep = Keep::new(dtype);
         let weights = files.weights(&config)?;
-        let mut loader = Loader { config: &config, weights, keep };
-        let embedding = Arc::new(loader.table(Slot::Embedding)?);
+        let mut loader = Loader { config: &config, weights, keep: keep.clone() };
+        // An embedding that is no head is only looked up: it need not be laid out for products.
+        let looked_up = matches!((config.tied_head, dtype), (TiedHead::Separate, Dtype::F32));
+        let form = Keep::new(if looked_up { Dtype::Stored } else { dtype });
+        let embedding = Arc::new(loader.table(Slot::Embedding, &form)?);
         // The largest matrices first: what it takes to lay one out comes on top of what is there already.
         let head = match config.tied_head {
             TiedHead::Tied => embedding.clone(),
-            TiedHead::Separate => Arc::new(loader.table(Slot::Head)?),
+            TiedHead::Separate => Arc::new(loader.table(Slot::Head, &keep)?),
         };
         let layers = (0..config.layers.len()).map(|layer| loader.layer(layer)).collect::<Result<_>>()?;
         let norm = loader.norm(Slot::Norm, config.width)?;
@@ -138,9 +141,9 @@ type Projection = (RawTensor, Option<RawTensor>);
 
 impl Loader<'_> {
     /// Embedding or head: a row for every token.
-    fn table(&mut self, slot: Slot) -> Result<Linear> {
+    fn table(&mut self, slot: Slot, keep: &Keep) -> Result<Linear> {
         let table = self.weights.matrix(slot, [self.config.vocab, self.config.width])?;
-        Linear::new(&[table], None, &self.keep)
+        Linear::new(&[table], None, keep)
     }
 
     fn norm(&mut self, slot: Slot, n: usize) -> Result<Vec<f32>> {

@@ -36,7 +36,7 @@ pub(crate) struct Linear {
 }
 
 /// The form in which weights are to be kept, and the room that all matrices of a model share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Keep {
     dtype: Dtype,
     room: Arc<Room>,

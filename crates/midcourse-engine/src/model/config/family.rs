@@ -151,6 +151,7 @@ pub(super) const FAMILIES: &[Family] = &[
         name: "Qwen2",
         model_types: &["qwen2"],
         architecture: Some("qwen2"),
+        defaults: r#"{"sliding_window": 4096}"#,
         bias: Bias::Qkv,
         windows: Windows::FromLayer,
         ..PLAIN
@@ -159,7 +160,7 @@ pub(super) const FAMILIES: &[Family] = &[
         name: "Qwen3",
         model_types: &["qwen3"],
         architecture: Some("qwen3"),
-        defaults: r#"{"head_dim": 128}"#,
+        defaults: r#"{"head_dim": 128, "sliding_window": 4096}"#,
         bias: Bias::Configured,
         qk_norm: true,
         windows: Windows::FromLayer,

@@ -5,7 +5,7 @@
 
 use super::family::{FAMILIES, Interleaved, Windows, hint};
 use super::{
-    Biases, Family, Fused, LayerConfig, ModelConfig, TiedHead, cap, inverse_root, n_layers, unsupported,
+    Biases, Family, Fused, LayerConfig, ModelConfig, TiedHead, cap, checked_layers, inverse_root, unsupported,
 };
 use crate::model::rotary::{Rotary, Scaling, longrope_attention_factor, yarn_attention_factor};
 use crate::weights::gguf::GgufFile;
@@ -117,7 +117,7 @@ impl<'a> Keys<'a> {
     }
 
     fn layers(&self, n_rotaries: usize) -> Result<Vec<LayerConfig>> {
-        let n = n_layers(&self.file.path, &self.name("block_count"), self.number("block_count")?)?;
+        let n = checked_layers(&self.file.path, &self.name("block_count"), self.number("block_count")?)?;
         let width = self.optional_number("attention.sliding_window")?.or(self.of_gemma_2(4096));
         let width = width.filter(|width| *width > 0);
         let period = self.optional_number("attention.sliding_window_pattern")?;

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::family::{Bias, FAMILIES, Interleaved, Windows, hint};
 use super::{
-    Activation, Biases, Family, LayerConfig, ModelConfig, TiedHead, cap, inverse_root, n_layers, unsupported,
+    Activation, Biases, Family, LayerConfig, ModelConfig, TiedHead, cap, checked_layers, inverse_root,
+    unsupported,
 };
 use crate::model::rotary::{Rotary, Scaling, longrope_attention_factor, yarn_attention_factor};
 use crate::{Error, Result};
@@ -107,6 +108,10 @@ impl<'a> Fields<'a> {
             let hint = "take the model's unquantised weights, or a GGUF file of it".into();
             return Err(unsupported(path, &format!("weights quantised by {method:?}"), hint));
         }
+        let text = json.get("text_config").unwrap_or(json);
+        if text.get("use_bidirectional_attention").and_then(Value::as_bool) == Some(true) {
+            return Err(unsupported(path, "attention in both directions", hint("")));
+        }
         // The language model of one that also sees has its fields in an object of their own.
         let text = json.get("text_config").filter(|text| text.is_object()).unwrap_or(json);
         let defaults: Value = serde_json::from_str(family.defaults).unwrap_or_default();
@@ -131,7 +136,7 @@ impl<'a> Fields<'a> {
 
     /// Windows and rotary embeddings, layer by layer.
     fn layers(&self, n_rotaries: usize) -> Result<Vec<LayerConfig>> {
-        let n = n_layers(self.path, "num_hidden_layers", self.number("num_hidden_layers")?)?;
+        let n = checked_layers(self.path, "num_hidden_layers", self.number("num_hidden_layers")?)?;
         let windows = self.family.windows;
         let width = self.optional_number("sliding_window")?.filter(|width| *width > 0);
         let conditional = matches!(windows, Windows::FromLayer | Windows::WithoutRotary);

@@ -227,8 +227,8 @@ const MAX_LAYERS: usize = 1 << 10;
 /// Fields that [`ModelConfig::checked`] names, but for those of the rotary embedding.
 const N_FIELDS: usize = 9;
 
-/// The widths of heads and layers, checked before anything is made of them.
-fn n_layers(path: &Path, field: &str, n: usize) -> Result<usize> {
+/// The number of layers, refused when it is too large to make anything for each.
+fn checked_layers(path: &Path, field: &str, n: usize) -> Result<usize> {
     if n > MAX_LAYERS {
         let problem = format!("expected 1 to {MAX_LAYERS}, found {n}");
         return Err(Error::Config { path: path.to_owned(), field: field.into(), problem });
