@@ -5,6 +5,7 @@
 //! ([`weights`]), tokenizers from either ([`tokenizer`]).
 
 pub mod chat_template;
+pub mod files;
 pub mod local;
 pub mod model;
 pub mod sampling;

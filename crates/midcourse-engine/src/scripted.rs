@@ -37,10 +37,13 @@ pub struct Scripted {
     tokenizer: ByteTokenizer,
 }
 
+/// Bytes of the longest script.
+const MAX_BYTES: u64 = 256 << 20;
+
 impl Scripted {
     /// Reads a script.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path);
+        let text = crate::files::read_to_string(path, MAX_BYTES);
         let text = text.map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let broken = |problem: String| Error::Script { path: path.to_owned(), problem };
         let mut lines: Vec<Line> = Vec::new();

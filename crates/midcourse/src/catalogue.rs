@@ -103,9 +103,10 @@ impl Entry {
         Ok(self.dir()?.join(self.file))
     }
 
-    /// Whether the file is there.
+    /// Whether the file is there with the right size.
     pub(crate) fn is_pulled(&self) -> Result<bool> {
-        Ok(self.path()?.is_file())
+        let file = std::fs::metadata(self.path()?);
+        Ok(file.is_ok_and(|file| file.is_file() && file.len() == self.bytes()))
     }
 
     /// Fetches the model unless it is there with the right hash. Returns its path.

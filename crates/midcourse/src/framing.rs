@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use midcourse_core::template::{Date, Framing, Rewriting, System, Thinking};
+use midcourse_core::template::{ChatTemplate, Date, Framing, Rewriting, System, Thinking};
 use midcourse_engine::chat_template::TemplateChoice;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,14 @@ impl FramingOptions {
 /// The template that an option names.
 pub(crate) fn choice(chat_template: Option<&str>) -> TemplateChoice {
     chat_template.map_or(TemplateChoice::Own, TemplateChoice::from)
+}
+
+/// What to say of a thought that a template knows nothing of.
+pub(crate) fn note(framing: &Framing, template: &ChatTemplate) -> Option<&'static str> {
+    let is_strange = framing.thinking != Thinking::Off && !template.source().contains("think");
+    is_strange.then_some(
+        "the chat template knows no thinking: the thought stands before the answer as <think>…</think>",
+    )
 }
 
 /// The day, in UTC.

@@ -1,11 +1,11 @@
 //! Reading data files, compressed or not.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::Result;
 use midcourse_core::data::{self, DataSet};
+use midcourse_engine::files;
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ pub(crate) fn read(path: &Path) -> Result<DataFile> {
 }
 
 fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
-    let file = BufReader::new(File::open(path)?);
+    let file = BufReader::new(files::open(path)?);
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let is_compressed = ["gz", "xz", "zst", "zstd"].contains(&ending);
     let reader: Box<dyn Read> = match ending {
@@ -55,7 +55,7 @@ fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
 /// SHA-256 of a file, in hex.
 pub(crate) fn sha256_of_file(path: &Path) -> std::io::Result<String> {
     let mut hash = Sha256::new();
-    let mut file = File::open(path)?;
+    let mut file = files::open(path)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer)? {

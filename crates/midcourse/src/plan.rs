@@ -11,6 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use midcourse_core::engine::Sampling;
 use midcourse_core::eval::{EarlyStop, EvalSettings, Opener, Unit};
 use midcourse_core::template::Mode;
+use midcourse_engine::files;
 use midcourse_engine::local::DtypeChoice;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -21,6 +22,8 @@ use crate::framing::FramingOptions;
 
 /// Names of the forms in which weights are kept.
 pub(crate) const DTYPES: &[&str] = &["auto", "f32", "bf16", "quantized"];
+/// Bytes of the longest file of options.
+const MAX_FILE: u64 = 1 << 20;
 /// More threads than any processor has.
 const MAX_THREADS: usize = 1024;
 
@@ -252,7 +255,7 @@ impl EvalOptions {
             problem: format!("{}: {problem}", path.display()),
             hint: "a configuration is TOML with the names of the flags, without their dashes in front".into(),
         };
-        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let text = files::read_to_string(path, MAX_FILE).map_err(|e| wrong(e.to_string()))?;
         Ok(toml::from_str(&text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?)
     }
 
@@ -355,7 +358,10 @@ impl EvalPlan {
     /// record may differ.
     pub(crate) fn difference(&self, earlier: &Self) -> Result<Option<String>> {
         let table = |plan: &Self| {
-            let free = EvalOptions { threads: None, batch_paths: None, max_failed: None, ..plan.options() };
+            // Only bf16 changes what is sampled.
+            let dtype = (plan.dtype == DtypeChoice::Bf16).then_some(plan.dtype);
+            let free =
+                EvalOptions { threads: None, batch_paths: None, max_failed: None, dtype, ..plan.options() };
             toml::Table::try_from(free)
         };
         let (now, before) = (table(self)?, table(earlier)?);

@@ -88,11 +88,7 @@ fn check_ids(inner: &Tokenizer, vocab: u64) -> std::result::Result<(), String> {
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let unread = |source| Error::Read { path: path.to_owned(), source };
-    let n_bytes = std::fs::metadata(path).map_err(unread)?.len();
-    if n_bytes > MAX_BYTES {
-        return Err(broken(path, &format!("it has {n_bytes} bytes, more than {MAX_BYTES}")));
-    }
-    std::fs::read(path).map_err(unread)
+    crate::files::read(path, MAX_BYTES).map_err(unread)
 }
 
 fn read_tokenizer_json(path: &Path) -> Result<Found> {

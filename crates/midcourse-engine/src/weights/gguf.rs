@@ -1,6 +1,5 @@
 //! GGUF files: metadata and where the tensors lie. Candle reads the container.
 
-use std::fs::File;
 use std::io::{BufReader, Seek};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,7 @@ use candle_core::quantized::gguf_file;
 
 use super::index::{Place, TensorIndex};
 use crate::contain::contain;
+use crate::files;
 use crate::{Error, Result};
 
 /// An open GGUF file.
@@ -23,7 +23,7 @@ pub struct GgufFile {
 impl GgufFile {
     /// Reads the header.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let file = files::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let mut reader = BufReader::new(file);
         let content = contain(|| gguf_file::Content::read(&mut reader));
         let content = content.and_then(|content| content.map_err(|error| first_line(&error)));

@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use rayon::prelude::*;
 
 use crate::contain::contain;
+use crate::files;
 use crate::{Error, Result};
 
 /// The tensors of a model by name.
@@ -112,7 +112,7 @@ impl TensorIndex {
             return Err(wrong(format!("rows of {shape:?} are no whole blocks of {size} values ({dtype:?})")));
         };
         let read = |bytes: &mut Vec<u8>| {
-            let mut file = File::open(path)?;
+            let mut file = files::open(path)?;
             file.seek(SeekFrom::Start(place.offset))?;
             // Memory grows with what is there, not with what the header says.
             file.take(n_bytes).read_to_end(bytes)

@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use safetensors::tensor::Metadata;
 use super::index::{Place, TensorIndex, broken, n_bytes};
 use super::names::Names;
 use crate::chat_template::{self, Templates};
+use crate::files;
 use crate::model::ModelConfig;
 use crate::{Error, Result};
 
@@ -44,8 +44,17 @@ pub struct SafetensorsDir {
 impl SafetensorsDir {
     /// Reads `config.json` and the list of shards. The safetensors files need not be there yet.
     pub fn open(path: &Path) -> Result<Self> {
-        let config = read_json(&path.join("config.json"))?;
-        let shards = if path.join(SINGLE).exists() { BTreeMap::new() } else { read_index(path)? };
+        let config = path.join("config.json");
+        if !config.exists() {
+            return Err(Error::ModelFile {
+                path: path.to_owned(),
+                problem: "expected config.json in the directory, found none".into(),
+                hint: "name a directory as transformers saves it, or the .gguf file itself".into(),
+            });
+        }
+        let config = read_json(&config)?;
+        let has = |name: &str| path.join(name).exists();
+        let shards = if has(INDEX) && !has(SINGLE) { read_index(path)? } else { BTreeMap::new() };
         let mut files: Vec<String> = shards.values().cloned().collect();
         files.sort_unstable();
         files.dedup();
@@ -59,6 +68,15 @@ impl SafetensorsDir {
     pub(super) fn index(&self) -> Result<&TensorIndex> {
         if let Some(index) = self.index.get() {
             return Ok(index);
+        }
+        if self.shards.is_empty() && !self.path.join(SINGLE).exists() {
+            return Err(Error::ModelFile {
+                path: self.path.clone(),
+                problem: format!("expected {SINGLE} or {INDEX} beside config.json, found neither"),
+                hint:
+                    "weights must be safetensors; pickle (pytorch_model.bin) is never read: convert it first"
+                        .into(),
+            });
         }
         let index = read_headers(&self.path, &self.files, &self.shards)?;
         Ok(self.index.get_or_init(|| index))
@@ -137,7 +155,7 @@ fn read_headers(dir: &Path, files: &[String], shards: &BTreeMap<String, String>)
 fn read_header(path: &Path) -> Result<(Metadata, u64)> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let wrong = |problem: String| broken(path, format!("in the header: {problem}"));
-    let mut file = File::open(path).map_err(read)?;
+    let mut file = files::open(path).map_err(read)?;
     let len = file.metadata().map_err(read)?.len();
     let mut size = [0; 8];
     file.read_exact(&mut size).map_err(|_| wrong(format!("expected 8 bytes, found {len}")))?;
@@ -166,10 +184,6 @@ fn ggml_dtype(dtype: safetensors::Dtype) -> std::result::Result<GgmlDType, Strin
 
 fn read_index(dir: &Path) -> Result<BTreeMap<String, String>> {
     let path = dir.join(INDEX);
-    if !path.exists() {
-        let problem = format!("expected {SINGLE} or {INDEX} beside config.json, found neither");
-        return Err(broken(dir, problem));
-    }
     let json = read_json(&path)?;
     let map = json.get("weight_map").and_then(|map| map.as_object());
     let map = map.filter(|map| !map.is_empty());
@@ -184,12 +198,8 @@ fn read_index(dir: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 pub(crate) fn read_json(path: &Path) -> Result<serde_json::Value> {
-    let read = |source| Error::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    File::open(path).map_err(read)?.take(MAX_JSON + 1).read_to_end(&mut bytes).map_err(read)?;
-    if bytes.len() as u64 > MAX_JSON {
-        return Err(broken(path, format!("expected JSON of at most {MAX_JSON} bytes, found more")));
-    }
+    let bytes =
+        files::read(path, MAX_JSON).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     serde_json::from_slice(&bytes).map_err(|e| broken(path, format!("expected JSON: {e}")))
 }
 
@@ -202,6 +212,6 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1 << 40).unwrap();
         let problem = read_json(file.path()).unwrap_err().to_string();
-        assert!(problem.ends_with("expected JSON of at most 8388608 bytes, found more"), "{problem}");
+        assert!(problem.ends_with("expected at most 8388608 bytes, found more"), "{problem}");
     }
 }

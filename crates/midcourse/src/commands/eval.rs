@@ -35,6 +35,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let mut model = model::load_at(&plan.model, commit.as_deref(), &options)?;
     model.template = model.template.framed(plan.settings.framing.clone());
     say(&format!("chat template: {}", strip_controls(model.template.origin())));
+    framing::note(&plan.settings.framing, &model.template).into_iter().for_each(say);
     let planned = plan_samples(&plan, &samples, &model)?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
     let out = out.map_or_else(|| free_directory(&plan.model), Ok)?;
@@ -119,9 +120,11 @@ fn read_data(plan: &EvalPlan) -> Result<(Samples, Vec<DataIdentity>)> {
 fn plan_samples(plan: &EvalPlan, samples: &[(Set, Sample)], model: &Model) -> Result<Vec<PlannedSample>> {
     let context = model.engine.context();
     let text = (&model.template, model.tokenizer.as_ref());
-    let planned =
-        samples.iter().map(|(set, sample)| eval::plan((*set, sample), &plan.settings, text, context));
-    let planned: Vec<_> = planned.collect::<midcourse_core::Result<_>>()?;
+    let planned = samples.iter().enumerate().map(|(at, (set, sample))| {
+        let planned = eval::plan((*set, sample), &plan.settings, text, context);
+        planned.with_context(|| format!("sample {} of {} ({})", at + 1, samples.len(), sample.id))
+    });
+    let planned: Vec<_> = planned.collect::<Result<_>>()?;
     let n_special: usize = planned.iter().map(|sample| sample.n_special_as_text).sum();
     if n_special > 0 {
         say(&format!("{n_special} special-token strings in the rows are given to the model as text"));

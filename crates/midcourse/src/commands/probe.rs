@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::framing;
 use crate::model::{self, Model};
 use crate::session::into_anyhow;
-use crate::terminal::print;
+use crate::terminal::{print, say};
 
 /// Next tokens shown.
 const N_NEXT: usize = 20;
@@ -49,6 +49,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<u8> {
         &LoadOptions { template, dtype: args.dtype.unwrap_or_default(), ..LoadOptions::default() },
     )?;
     model.template = model.template.framed(args.framing.framing());
+    framing::note(&args.framing.framing(), &model.template).into_iter().for_each(say);
     let given = Given::of(args, &model, args.mode)?;
     let next = next_tokens(&given, &model, &args.model)?;
     if args.json {

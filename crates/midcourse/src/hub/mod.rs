@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use midcourse_engine::files;
 use midcourse_engine::model::ModelConfig;
 
 use cache::{RepoCache, not_cached};
@@ -28,16 +29,17 @@ use crate::terminal::say;
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// What stands beside the weights; those that a repository lacks are not needed.
-const SMALL: [&str; 6] = [
+const SMALL: [&str; 7] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
+    "tokenizer.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
 ];
-/// What a directory of safetensors cannot do without.
-const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
+/// What a directory of safetensors cannot do without: one file of each row.
+const NEEDED: [&[&str]; 2] = [&["config.json"], &["tokenizer.json", "tokenizer.model"]];
 /// Endings of files that are, or hold, pickled Python objects.
 const PICKLE: [&str; 5] = [".bin", ".pt", ".pth", ".ckpt", ".pkl"];
 /// An index is a list of tensors.
@@ -108,9 +110,9 @@ fn cached(name: &HubName, cache: &RepoCache, reason: &str) -> Result<Snapshot> {
     let mut wanted = BTreeSet::new();
     match weights {
         Weights::Gguf(file) => wanted.extend([file.to_owned()]),
-        Weights::Single => wanted.extend(NEEDED.map(str::to_owned)),
+        Weights::Single => wanted.extend(lacking_of(&files)),
         Weights::Sharded => {
-            wanted.extend(NEEDED.map(str::to_owned));
+            wanted.extend(lacking_of(&files));
             wanted.extend(shards(&cache.snapshot(&commit).join(INDEX))?);
         }
     }
@@ -206,19 +208,19 @@ fn fetch_files(
         Extent::Header if !cache.snapshot(&listing.commit).join(file).exists() => Err(not_pulled(name)),
         _ => fetch(file),
     };
-    let has = |file: &str| listing.files.iter().any(|there| there == file);
     let weights = weights(name, &listing.files)?;
     if let Weights::Gguf(file) = weights {
         return fetch_weights(file);
     }
-    if let Some(file) = NEEDED.into_iter().find(|file| !has(file)) {
+    if let Some(file) = lacking_of(&listing.files).next() {
         return Err(Failure::Unsupported {
             problem: format!("{name}: the repository holds no {file}"),
-            hint: "take a repository in transformers' format with a tokenizer.json, or a GGUF file".into(),
+            hint: "take a repository in transformers' format with its tokenizer, or a GGUF file".into(),
         }
         .into());
     }
-    SMALL.into_iter().filter(|file| has(file)).try_for_each(fetch)?;
+    let has = |file: &&str| listing.files.iter().any(|there| there == *file);
+    SMALL.into_iter().filter(has).try_for_each(fetch)?;
     must_be_supported(&cache.snapshot(&listing.commit).join("config.json"))?;
     match weights {
         Weights::Sharded => {
@@ -237,8 +239,17 @@ fn fetch_files(
                 Extent::Header => Ok(()),
             }
         }
+        // The configuration tells enough.
+        Weights::Single if extent == Extent::Header => Ok(()),
         Weights::Single | Weights::Gguf(_) => fetch_weights(WEIGHTS),
     }
+}
+
+/// What a directory of `files` lacks to be a model.
+fn lacking_of(files: &[String]) -> impl Iterator<Item = String> {
+    let has = |row: &&&[&str]| row.iter().any(|needed| files.iter().any(|file| file == needed));
+    let lacking: Vec<String> = NEEDED.iter().filter(|row| !has(row)).map(|row| row[0].to_owned()).collect();
+    lacking.into_iter()
 }
 
 /// The failure of a model that is described by the file that holds its weights, when that is not there.
@@ -252,7 +263,7 @@ fn not_pulled(name: &HubName) -> anyhow::Error {
 
 /// Refuses a model that the engine does not run before its weights are fetched.
 fn must_be_supported(config: &Path) -> Result<()> {
-    let bytes = std::fs::read(config).map_err(at(config))?;
+    let bytes = files::read(config, MAX_INDEX_BYTES).map_err(at(config))?;
     let json = serde_json::from_slice(&bytes).map_err(|error| Failure::Input {
         problem: format!("{}: expected JSON: {error}", config.display()),
         hint: "the repository is damaged; try another revision".into(),
@@ -267,11 +278,7 @@ fn shards(index: &Path) -> Result<BTreeSet<String>> {
         problem: format!("{}: {problem}", index.display()),
         hint: "the repository is damaged or hostile; try another revision".into(),
     };
-    let size = std::fs::metadata(index).map_err(at(index))?.len();
-    if size > MAX_INDEX_BYTES {
-        return Err(refuse(format!("expected at most {MAX_INDEX_BYTES} bytes, found {size}")).into());
-    }
-    let bytes = std::fs::read(index).map_err(at(index))?;
+    let bytes = files::read(index, MAX_INDEX_BYTES).map_err(|error| refuse(error.to_string()))?;
     let json: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|error| refuse(format!("expected JSON: {error}")))?;
     let map = json.get("weight_map").and_then(|map| map.as_object()).filter(|map| !map.is_empty());

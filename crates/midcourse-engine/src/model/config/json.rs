@@ -92,6 +92,10 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of(path: &'a Path, json: &Value) -> Result<Self> {
+        if !json.is_object() {
+            let problem = "expected an object, found something else".to_owned();
+            return Err(Error::Config { path: path.to_owned(), field: "the document".into(), problem });
+        }
         let model_type = match json.get("model_type") {
             None | Some(Value::Null) => "(none)",
             Some(Value::String(name)) => name.as_str(),
@@ -106,7 +110,7 @@ impl<'a> Fields<'a> {
         if let Some(method) = json.get("quantization_config").filter(|value| !value.is_null()) {
             let method = method.get("quant_method").and_then(Value::as_str).unwrap_or("(no quant_method)");
             let hint = "take the model's unquantised weights, or a GGUF file of it".into();
-            return Err(unsupported(path, &format!("weights quantised by {method:?}"), hint));
+            return Err(unsupported(path, &format!("a checkpoint quantised by {method:?}"), hint));
         }
         let text = json.get("text_config").unwrap_or(json);
         if text.get("use_bidirectional_attention").and_then(Value::as_bool) == Some(true) {

@@ -69,7 +69,7 @@ struct Memory {
 
 #[derive(Serialize)]
 struct TemplateFacts {
-    origin: &'static str,
+    origin: String,
     sha256: String,
     first_lines: Vec<String>,
 }
@@ -113,14 +113,14 @@ fn of_script(name: &str, script: &Path, located: &Located) -> Result<Shown> {
     let engine = Scripted::read(script)?;
     let template = engine.template()?;
     let files = [script.to_owned()];
-    Ok(Shown::new(name, located, (&template, engine.tokenizer()), &files, "built in"))
+    Ok(Shown::new(name, located, (&template, engine.tokenizer()), &files))
 }
 
 fn of_model(name: &str, located: &Located) -> Result<Shown> {
     let header = ModelHeader::read(&located.path, name, &TemplateChoice::Own)?;
     let files = header.files.paths();
     let text = (&header.template, &header.tokenizer as &dyn Tokenizer);
-    let mut shown = Shown::new(name, located, text, &files, template_origin(&located.path));
+    let mut shown = Shown::new(name, located, text, &files);
     let quantized = header.files.is_quantized().then(|| header.files.stored_bytes()).transpose()?;
     shown.decoder = Some(decoder_facts(&header.config, quantized));
     Ok(shown)
@@ -143,22 +143,12 @@ fn decoder_facts(config: &ModelConfig, quantized: Option<u64>) -> DecoderFacts {
     }
 }
 
-/// Which of a model's files its template stands in.
-fn template_origin(path: &Path) -> &'static str {
-    match path.is_dir() {
-        false => "metadata of the GGUF file",
-        true if path.join("chat_template.jinja").exists() => "chat_template.jinja",
-        true => "tokenizer_config.json",
-    }
-}
-
 impl Shown {
     fn new(
         name: &str,
         located: &Located,
         (template, tokenizer): (&ChatTemplate, &dyn Tokenizer),
         files: &[std::path::PathBuf],
-        origin: &'static str,
     ) -> Self {
         let token = |&id: &TokenId| Token { id, text: tokenizer.decode(&[id]).unwrap_or_default() };
         let special = tokenizer.special();
@@ -173,7 +163,7 @@ impl Shown {
             path: located.path.display().to_string(),
             decoder: None,
             template: TemplateFacts {
-                origin,
+                origin: template.origin().to_owned(),
                 sha256: hex(&Sha256::digest(source)),
                 first_lines: source.lines().take(N_LINES).map(str::to_owned).collect(),
             },

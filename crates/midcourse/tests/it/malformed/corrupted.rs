@@ -92,6 +92,31 @@ fn hostile_templates_end_within_bounds() {
     }
 }
 
+/// A pipe would be waited for, and a device never ends.
+#[test]
+fn pipes_and_devices_are_refused_at_once() {
+    let dir = TempDir::new().unwrap();
+    let pipe = dir.path().join("pipe.gguf");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut models = vec![pipe.clone(), "/dev/zero".into()];
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"] {
+        let model = dir.path().join(name.replace('.', "-"));
+        std::fs::create_dir(&model).unwrap();
+        directory("qwen3", &model, name, <[u8]>::to_vec);
+        std::fs::remove_file(model.join(name)).unwrap();
+        std::os::unix::fs::symlink(&pipe, model.join(name)).unwrap();
+        models.push(model);
+    }
+    for model in models {
+        let output = probe(&model);
+        assert!(output.code == 3 && output.stderr.contains("found a pipe or device"), "{output:?}");
+    }
+    for args in [["data", "check"], ["eval", "--config"]] {
+        let output = fixtures::run(&[args[0], args[1], pipe.to_str().unwrap()]);
+        assert!(output.code == 3 && output.stderr.contains("found a pipe or device"), "{output:?}");
+    }
+}
+
 /// The bounds are no narrower than the sound files need.
 #[test]
 fn sound_model_files_stay_within_the_bounds() {

@@ -46,7 +46,12 @@ fn add(cases: &mut Cases, what: &str, (name, bytes): (&str, &[u8]), named: &[&st
 
 fn no_file(cases: &mut Cases) {
     cases.add("no such file", &["data", "check", "@/none.jsonl"], INPUT, &["@/none.jsonl: No such file"]);
-    cases.add("a directory", &["data", "check", "@"], INPUT, &["@: Is a directory"]);
+    cases.add(
+        "a directory",
+        &["data", "check", "@"],
+        INPUT,
+        &["@: expected a regular file, found a directory"],
+    );
     let eval = ["eval", "--model", "scripted:~/script.jsonl", "--out", "@/run", "--data"];
     cases.add("no such data", &[&eval[..], &["@/none.csv"]].concat(), INPUT, &["@/none.csv: No such file"]);
     let benign = ["~/data.jsonl", "--benign", "@/none.gz"];

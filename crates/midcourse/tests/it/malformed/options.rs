@@ -102,7 +102,12 @@ fn broken_toml(cases: &mut Cases) {
     config(cases, "not UTF-8", b"model = '\xff'\n", (INPUT, &["@/eval.toml: ", "UTF-8"]));
     let args = ["eval", "--config", "@/none.toml"];
     cases.add("no such configuration", &args, INPUT, &["@/none.toml: No such file"]);
-    cases.add("a directory as configuration", &["eval", "--config", "@"], INPUT, &["@: Is a directory"]);
+    cases.add(
+        "a directory as configuration",
+        &["eval", "--config", "@"],
+        INPUT,
+        &["@: expected a regular file, found a directory"],
+    );
 }
 
 /// Every field with a value of a type that it must not have.

@@ -50,7 +50,12 @@ fn broken_scripts(cases: &mut Cases) {
         cases.add(what, &eval("scripted:@/script.jsonl"), INPUT, &["@/script.jsonl: ", named]);
     }
     cases.add("no script", &eval("scripted:@/none.jsonl"), INPUT, &["@/none.jsonl: No such file"]);
-    cases.add("a directory as script", &eval("scripted:@"), INPUT, &["@: Is a directory"]);
+    cases.add(
+        "a directory as script",
+        &eval("scripted:@"),
+        INPUT,
+        &["@: expected a regular file, found a directory"],
+    );
 }
 
 fn names(cases: &mut Cases) {
