@@ -2,9 +2,9 @@
 //!
 //! Arithmetic is in f32 whatever the form. Weights that are kept in f32 are laid out (in, out), as candle's
 //! product reads them fastest. Weights that are kept as their file stores them are brought to f32 and into that
-//! layout a *panel* of columns at a time, at every product: for the some hundred rows of a batch this costs a
-//! tenth of the product, and since every row is summed in the same order as before, the results are those of
-//! f32 bit for bit.
+//! layout a *panel* of columns at a time, at every product: a price by the batch, not by the row
+//! (`docs/performance.md`). Every row is summed in the same order as before, so the results are those of f32 bit
+//! for bit.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};

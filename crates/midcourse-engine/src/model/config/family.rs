@@ -229,3 +229,20 @@ pub(super) fn hint(model_type: &str) -> String {
     let names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
     format!("{advice}; embedded run {}", names.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_objects_and_names_are_no_other_familys() {
+        let mut names = std::collections::BTreeSet::new();
+        for family in FAMILIES {
+            let defaults: serde_json::Value = serde_json::from_str(family.defaults).unwrap();
+            assert!(defaults.is_object(), "{}: {}", family.name, family.defaults);
+            let types = family.model_types.iter().map(|name| ("config.json", *name));
+            let all = types.chain(family.architecture.map(|name| ("GGUF", name)));
+            all.for_each(|name| assert!(names.insert(name), "{name:?} stands twice"));
+        }
+    }
+}

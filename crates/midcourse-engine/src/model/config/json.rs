@@ -112,12 +112,11 @@ impl<'a> Fields<'a> {
             let hint = "take the model's unquantised weights, or a GGUF file of it".into();
             return Err(unsupported(path, &format!("a checkpoint quantised by {method:?}"), hint));
         }
-        let text = json.get("text_config").unwrap_or(json);
+        // The language model of one that also sees has its fields in an object of their own.
+        let text = json.get("text_config").filter(|text| text.is_object()).unwrap_or(json);
         if text.get("use_bidirectional_attention").and_then(Value::as_bool) == Some(true) {
             return Err(unsupported(path, "attention in both directions", hint("")));
         }
-        // The language model of one that also sees has its fields in an object of their own.
-        let text = json.get("text_config").filter(|text| text.is_object()).unwrap_or(json);
         let defaults: Value = serde_json::from_str(family.defaults).unwrap_or_default();
         let mut values = defaults.as_object().cloned().unwrap_or_default();
         values.extend(text.as_object().cloned().unwrap_or_default());
