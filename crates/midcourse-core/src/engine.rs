@@ -9,6 +9,8 @@ use std::error::Error as StdError;
 
 use serde::{Deserialize, Serialize};
 
+use crate::chat::Message;
+
 /// Index of a token in a model's vocabulary.
 pub type TokenId = u32;
 
@@ -147,4 +149,53 @@ pub trait Continue {
     /// The `n` likeliest tokens after `tokens`, with natural-log probabilities, likeliest first.
     fn next_tokens(&self, tokens: &[TokenId], n: usize)
     -> std::result::Result<Vec<(TokenId, f64)>, BoxError>;
+}
+
+/// A model that tells how likely given tokens are.
+pub trait Weigh {
+    /// The natural-log probability of every one of `candidates` as the next token, at every fork of `tree` (after
+    /// its lead), in the order of the forks. Paths of the forks are ignored.
+    ///
+    /// What is said of a fork depends on its trunk and lead alone, not on the forks beside it.
+    fn weigh(&self, tree: &Tree, candidates: &[TokenId]) -> std::result::Result<Vec<Vec<f64>>, BoxError>;
+}
+
+/// A conversation that waits for its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The caller's name for it, unique in an interview.
+    pub id: usize,
+    /// The conversation, a user's message last.
+    pub messages: Vec<Message>,
+    /// The answer ends after this many tokens.
+    pub max_new_tokens: usize,
+}
+
+/// What a model answers to a [`Question`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The id of its question.
+    pub id: usize,
+    /// The text of the answer.
+    pub text: String,
+    /// The likeliest texts of its first token with natural-log probabilities; empty where the model tells none.
+    pub first: Vec<(String, f64)>,
+}
+
+/// Where questions come from and where answers go.
+pub trait Interview {
+    /// The next question, or none for now: it is called again after every answer.
+    fn ask(&mut self) -> Option<Question>;
+
+    /// Whether questions that have not been sent should be left alone.
+    fn stopping(&self) -> bool;
+
+    /// Takes an answer; it is recorded when this returns.
+    fn hear(&mut self, answer: Answer) -> std::result::Result<(), BoxError>;
+}
+
+/// A model that answers whole conversations: enough to judge, not to be evaluated.
+pub trait Chat {
+    /// Asks every question of `interview`, several at a time; ends when none is asked and none is open.
+    fn talk(&self, interview: &mut dyn Interview) -> std::result::Result<Usage, BoxError>;
 }

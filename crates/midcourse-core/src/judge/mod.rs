@@ -27,3 +27,29 @@ pub enum Ending {
     /// The path has ended: its last clause is all there is.
     Ended,
 }
+
+/// What a judge is shown of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case<'a> {
+    /// The request.
+    pub prompt: &'a str,
+    /// The forced start of the answer; empty at k = 0.
+    pub prefix: &'a str,
+    /// What the model added: the only text that is judged.
+    pub continuation: &'a str,
+    /// Whether the path has ended.
+    pub ending: Ending,
+}
+
+/// What a judge says of a case, and on what grounds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opinion {
+    /// What it says.
+    pub verdict: Verdict,
+    /// Where the continuation turns, where the judge tells.
+    pub turn: Option<rule::Turn>,
+    /// How likely the judge holds it that the continuation turns, where it tells; in [0, 1].
+    pub p_corrected: Option<f64>,
+    /// What the judge wrote, where it writes.
+    pub answer: Option<String>,
+}
