@@ -1,4 +1,4 @@
-//! Every way in which a model's files can be wrong, or ask for what is not supported.
+//! Every way in which a model's files or its server can be wrong, or asked for what is not supported.
 
 use std::path::PathBuf;
 
@@ -101,6 +101,30 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
+    /// The address of an endpoint, or its key, cannot be understood.
+    #[error("{problem}")]
+    Address {
+        /// What was expected and what was found; never a key or a password.
+        problem: String,
+        /// What to do next.
+        hint: String,
+    },
+    /// A server cannot be reached, refuses, or sends something else than it should.
+    #[error("{problem}")]
+    Endpoint {
+        /// Which server, and what it did.
+        problem: String,
+        /// What to do next.
+        hint: String,
+    },
+    /// A server is sound but cannot do what is asked of it.
+    #[error("{problem}")]
+    EndpointCannot {
+        /// Which server, and what it cannot do.
+        problem: String,
+        /// What to do instead.
+        hint: String,
+    },
     /// A tensor operation failed.
     #[error("tensor operation: {0}")]
     Tensor(#[from] candle_core::Error),
@@ -111,9 +135,12 @@ impl Error {
     pub fn hint(&self) -> &str {
         match self {
             Self::Read { .. } => "check the path; `midcourse models` lists what is there",
-            Self::ModelFile { hint, .. } | Self::Unsupported { hint, .. } | Self::TooLarge { hint, .. } => {
-                hint
-            }
+            Self::ModelFile { hint, .. }
+            | Self::Unsupported { hint, .. }
+            | Self::TooLarge { hint, .. }
+            | Self::Address { hint, .. }
+            | Self::Endpoint { hint, .. }
+            | Self::EndpointCannot { hint, .. } => hint,
             Self::Config { .. } | Self::Shape { .. } | Self::ForeignToken { .. } => {
                 "configuration and weights must come from the same model; download it again"
             }

@@ -1,13 +1,14 @@
 //! Engines: what turns token ids into sampled paths.
 //!
 //! [`local`] runs a decoder on this machine's CPU and computes each distinct token of a tree once;
-//! [`scripted`] plays a file, for tests and dry runs. Weights come from GGUF files or safetensors directories
+//! [`scripted`] plays a file, for tests and dry runs; [`remote`] carries requests to servers. Weights come from GGUF files or safetensors directories
 //! ([`weights`]), tokenizers from either ([`tokenizer`]).
 
 pub mod chat_template;
 pub mod files;
 pub mod local;
 pub mod model;
+pub mod remote;
 pub mod sampling;
 pub mod scripted;
 pub mod tokenizer;

@@ -57,7 +57,11 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         };
         let engine = || {
             cause.downcast_ref().map(|error| match error {
-                EngineError::Unsupported { .. } | EngineError::TooLarge { .. } => UNSUPPORTED,
+                EngineError::Unsupported { .. }
+                | EngineError::TooLarge { .. }
+                | EngineError::EndpointCannot { .. } => UNSUPPORTED,
+                EngineError::Address { .. } => USAGE,
+                EngineError::Endpoint { .. } => ENDPOINT,
                 EngineError::Tensor(_) => INTERNAL,
                 _ => INPUT,
             })
