@@ -20,6 +20,8 @@ use crate::Error;
 
 /// Time after which it is looked again whether the run should stop.
 const GLANCE: Duration = Duration::from_millis(100);
+/// A wait that is told to the source.
+const LONG: Duration = Duration::from_secs(5);
 /// Requests given up in a row, with none answered between them, that end a run.
 const N_GIVEN_UP: usize = 3;
 
@@ -40,14 +42,16 @@ pub trait Source {
     /// [`Fault::Stopped`] when the run ends without an answer. An error ends the run.
     fn done(&mut self, job: Self::Job, answer: Result<Self::Answer, Fault>) -> Result<(), BoxError>;
 
-    /// Called at the first fault after an answer, for displays: what comes now may take longer.
+    /// Called at the first fault after an answer, for displays: what comes now may take longer. A refusal for being
+    /// too many is told only when the server asks to wait for 5 s or more.
     fn trouble(&mut self, _at: &Address, _fault: &Fault) {}
 }
 
 /// When to give up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// Times that a request is sent to a server that is there and fails with it: 6.
+    /// Times that a request is sent to a server that fails with it: 6. Those that found no server, or one that
+    /// answers nobody (502, 503), do not count.
     pub n_tries: u32,
     /// Time without any answer, from the first fault on, that ends the run: 120 s, so that a server may be
     /// started anew.
@@ -138,7 +142,7 @@ impl Dispatcher {
     pub fn run<S: Source>(
         &self,
         source: &mut S,
-        read: impl Fn(&S::Job, Reply) -> Result<S::Answer, Fault> + Sync,
+        read: impl Fn(&S::Job, &Reply) -> Result<S::Answer, Fault> + Sync,
     ) -> Result<Tally, BoxError> {
         let (queue, work) = channel();
         let (results, ended) = channel();
@@ -156,8 +160,9 @@ impl Dispatcher {
 
     /// The error of a fault that ends a run.
     pub fn error(&self, replica: usize, fault: &Fault) -> Error {
+        let asked = fault.retry_after().map(|asked| format!("; it asks to wait {} s", asked.as_secs()));
         Error::Endpoint {
-            problem: format!("{}: {fault}", self.clients[replica].address()),
+            problem: format!("{}: {fault}{}", self.clients[replica].address(), asked.unwrap_or_default()),
             hint: fault.hint().into(),
         }
     }
@@ -167,10 +172,13 @@ impl Dispatcher {
 struct Open<J> {
     job: J,
     request: Request,
-    /// Tries that failed for what may pass.
+    /// Tries that failed for what may pass, and those of them that speak against the request.
+    n_later: u32,
     n_failed: u32,
     /// Tries that failed for what will hardly pass.
     n_doubtful: u32,
+    /// Answers to all requests when it was first sent, or failed last for what may pass.
+    n_answered: usize,
 }
 
 /// What a worker gets.
@@ -190,13 +198,13 @@ fn serve<J, A>(
     clients: &[Client],
     work: &Mutex<Receiver<Work<J>>>,
     results: &Sender<Ended<J, A>>,
-    read: &(impl Fn(&J, Reply) -> Result<A, Fault> + Sync),
+    read: &(impl Fn(&J, &Reply) -> Result<A, Fault> + Sync),
 ) {
     loop {
         let Ok(work) = work.lock().unwrap_or_else(PoisonError::into_inner).recv() else { return };
         let exchange = || {
             let reply = clients[work.pass.replica].send(&work.open.request)?;
-            read(&work.open.job, reply)
+            read(&work.open.job, &reply)
         };
         // A defect in reading is not to leave the caller waiting.
         let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(exchange));
@@ -239,6 +247,8 @@ struct Run<'a, S: Source> {
     is_dry: bool,
     /// The first fault since the last answer, later by what servers asked to wait.
     trouble: Option<Duration>,
+    /// Whether the source was told of it.
+    is_told: bool,
     n_given_up_in_row: usize,
     tally: Tally,
     end: Option<End>,
@@ -266,6 +276,7 @@ impl<'a, S: Source> Run<'a, S> {
             waiting: Vec::new(),
             is_dry: false,
             trouble: None,
+            is_told: false,
             n_given_up_in_row: 0,
             tally: Tally::default(),
             end: None,
@@ -337,7 +348,14 @@ impl<'a, S: Source> Run<'a, S> {
         }
         let next = self.source.next();
         self.is_dry = next.is_none();
-        next.map(|(job, request)| Open { job, request, n_failed: 0, n_doubtful: 0 })
+        next.map(|(job, request)| Open {
+            job,
+            request,
+            n_later: 0,
+            n_failed: 0,
+            n_doubtful: 0,
+            n_answered: self.tally.n_answered,
+        })
     }
 }
 
@@ -353,7 +371,7 @@ impl<S: Source> Run<'_, S> {
         self.gate.settle(pass, answer.as_ref().map_or_else(outcome, |_| Outcome::Served), now);
         match answer {
             Ok(answer) => {
-                (self.trouble, self.n_given_up_in_row) = (None, 0);
+                (self.trouble, self.is_told, self.n_given_up_in_row) = (None, false, 0);
                 self.tally.n_answered += 1;
                 self.give(open.job, Ok(answer));
             }
@@ -368,7 +386,9 @@ impl<S: Source> Run<'_, S> {
     /// A request failed: it is tried again, given up, or ends the run.
     fn failed(&mut self, replica: usize, mut open: Open<S::Job>, fault: Fault) {
         let (now, patience) = (self.now(), &self.dispatcher.patience);
-        if self.trouble.is_none() {
+        let is_moment =
+            fault.remedy() == Remedy::Slower && fault.retry_after().is_none_or(|asked| asked < LONG);
+        if !is_moment && !std::mem::replace(&mut self.is_told, true) {
             self.source.trouble(self.dispatcher.clients[replica].address(), &fault);
         }
         let trouble = *self.trouble.get_or_insert(now);
@@ -381,20 +401,7 @@ impl<S: Source> Run<'_, S> {
         if is_too_long || now.saturating_sub(trouble) > allowed {
             return self.end_by(replica, open.job, &fault);
         }
-        let wait = match fault.remedy() {
-            Remedy::Slower => Some(Duration::ZERO),
-            // The replica rests, and the request goes to another one if there is one.
-            Remedy::Later if fault.is_absence() => Some(Duration::ZERO),
-            Remedy::Later => {
-                open.n_failed += 1;
-                (open.n_failed < patience.n_tries).then(|| self.backoff.after(open.n_failed))
-            }
-            Remedy::Doubtful { n_tries } => {
-                open.n_doubtful += 1;
-                (open.n_doubtful < n_tries).then(|| self.backoff.after(open.n_doubtful))
-            }
-            Remedy::Hopeless => None,
-        };
+        let wait = self.wait(&mut open, &fault);
         match wait {
             Some(wait) => {
                 let is_busy = fault.remedy() == Remedy::Slower;
@@ -404,6 +411,34 @@ impl<S: Source> Run<'_, S> {
             None if fault.is_of_endpoint() => self.end_by(replica, open.job, &fault),
             None => self.give_up(replica, open.job, fault),
         }
+    }
+
+    /// How long a request waits for its next try; none when it has had enough.
+    fn wait(&mut self, open: &mut Open<S::Job>, fault: &Fault) -> Option<Duration> {
+        match (fault.remedy(), fault) {
+            // It was not served, so the gate decides: there is no room, or a replica rests and others do not.
+            (Remedy::Slower, _) | (_, Fault::Unreachable { .. } | Fault::Late(Deadline::Connect)) => {
+                Some(Duration::ZERO)
+            }
+            (Remedy::Later, _) => {
+                let is_out = fault.is_absence() && !self.answers_others(open);
+                open.n_later += 1;
+                open.n_failed += u32::from(!is_out);
+                open.n_answered = self.tally.n_answered;
+                let goes_on = open.n_failed < self.dispatcher.patience.n_tries;
+                goes_on.then(|| self.backoff.after(open.n_later))
+            }
+            (Remedy::Doubtful { n_tries }, _) => {
+                open.n_doubtful += 1;
+                (open.n_doubtful < n_tries).then(|| self.backoff.after(open.n_doubtful))
+            }
+            (Remedy::Hopeless, _) => None,
+        }
+    }
+
+    /// Whether other requests were answered while this one failed.
+    fn answers_others(&self, open: &Open<S::Job>) -> bool {
+        self.tally.n_answered > open.n_answered
     }
 
     /// Gives a request back for good; several in a row end the run, unless each was refused for itself.
@@ -454,14 +489,12 @@ impl<S: Source> Run<'_, S> {
     }
 }
 
-/// What a fault says of the server's capacity.
+/// What a fault says of the server's capacity. One that sends garbage serves as many as it takes.
 fn outcome(fault: &Fault) -> Outcome {
     match (fault.remedy(), fault) {
         (Remedy::Slower, _) => Outcome::Busy(fault.retry_after()),
         (_, Fault::Unreachable { .. } | Fault::Late(Deadline::Connect)) => Outcome::Absent,
-        (Remedy::Later, _) | (_, Fault::NotHttp { .. } | Fault::Html { .. }) => {
-            Outcome::Failed(fault.retry_after())
-        }
+        (Remedy::Later, _) => Outcome::Failed(fault.retry_after()),
         _ => Outcome::Served,
     }
 }

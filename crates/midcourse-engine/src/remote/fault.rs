@@ -145,7 +145,7 @@ impl Fault {
         }
     }
 
-    /// Whether the server cannot be asked at all, so that the fault says nothing of the request.
+    /// Whether there is no server, or a proxy or the server itself says so: alone it says nothing of the request.
     pub fn is_absence(&self) -> bool {
         matches!(
             self,
@@ -231,6 +231,8 @@ impl fmt::Display for Deadline {
         })
     }
 }
+
+impl std::error::Error for Fault {}
 
 fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }

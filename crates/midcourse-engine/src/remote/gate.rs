@@ -26,8 +26,8 @@ const SHRINK: f64 = 0.7;
 /// The first quiet time at the ceiling before one more is tried; it doubles up to [`LONGEST_QUIET`].
 const FIRST_QUIET: Duration = Duration::from_secs(2);
 const LONGEST_QUIET: Duration = Duration::from_secs(10);
-/// Faults in a row that make a replica rest although it can be reached.
-const N_FAULTS: u32 = 3;
+/// Faults in a row that make a replica rest although it can be reached: by chance alone, hardly ever.
+const N_FAULTS: u32 = 8;
 
 /// The limit of requests in flight over all replicas.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ struct Replica {
     epoch: u64,
     /// Falls of the limit since the last answer.
     n_falls: u32,
+    /// Whether nothing was answered since the limit fell: refusals of that round trip still tell of the room.
+    is_round: bool,
     /// Faults since the last answer, those of one epoch in part.
     n_faults: u32,
     /// Rests since the last answer.
@@ -97,15 +99,18 @@ impl Gate {
         Self { replicas, max, backoff: Backoff::new(seed) }
     }
 
-    /// Lets a request through to the replica with most room; none if there is no room now.
+    /// Lets a request through to the replica with most room for its size; none if there is no room now.
     pub fn admit(&mut self, now: Duration) -> Option<Pass> {
         if self.n_open() >= self.max {
             return None;
         }
         let rooms = self.replicas.iter().map(|replica| replica.room(now)).enumerate();
-        // Of equals the first: a lone request goes where the last one did, and its prefix is known there.
-        let (at, _) =
-            rooms.filter(|(_, room)| *room > 0).max_by_key(|(at, room)| (*room, usize::MAX - at))?;
+        // Of equals the larger one, and the first of those: what a lone request shares with the last one is known
+        // there. A replica that is tried after a rest is empty, so it is not forgotten.
+        let share = |at: usize, room: usize| room as f64 / self.replicas[at].capacity() as f64;
+        let (at, _) = rooms.filter(|(_, room)| *room > 0).max_by(|(a, room_a), (b, room_b)| {
+            share(*a, *room_a).total_cmp(&share(*b, *room_b)).then(room_a.cmp(room_b)).then(b.cmp(a))
+        })?;
         let replica = &mut self.replicas[at];
         replica.n_open += 1;
         Some(Pass { replica: at, n_open: replica.n_open, epoch: replica.epoch })
@@ -123,7 +128,7 @@ impl Gate {
             Outcome::Busy(asked) => {
                 if is_news {
                     replica.fall(&pass, now);
-                } else if replica.n_falls == 1 {
+                } else if replica.is_round {
                     // Of the same round trip: what is left in flight is what the server took.
                     replica.lower(replica.n_open as f64);
                 }
@@ -174,6 +179,7 @@ impl Replica {
             n_open: 0,
             epoch: 0,
             n_falls: 0,
+            is_round: false,
             n_faults: 0,
             n_rests: 0,
             rests_until: Duration::ZERO,
@@ -199,7 +205,7 @@ impl Replica {
 
     /// An answer: the limit grows, if it was in use.
     fn served(&mut self, pass: &Pass, now: Duration, max: f64) {
-        (self.n_faults, self.n_rests) = (0, 0);
+        (self.n_faults, self.n_rests, self.is_round) = (0, 0, false);
         if pass.epoch != self.epoch || (pass.n_open as f64) < self.limit / 2.0 {
             return;
         }
@@ -233,7 +239,8 @@ impl Replica {
     fn fall(&mut self, pass: &Pass, now: Duration) {
         self.epoch += 1;
         self.n_falls += 1;
-        if self.n_falls == 1 {
+        self.is_round = self.n_falls == 1;
+        if self.is_round {
             // There is room for those before it, and for what is in flight still: requests overtake each other.
             self.lower(self.n_open.max(pass.n_open - 1) as f64);
         } else {
@@ -250,3 +257,5 @@ impl Replica {
 
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;

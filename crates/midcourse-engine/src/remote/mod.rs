@@ -10,10 +10,10 @@
 //! | fault | what is seen | remedy |
 //! | --- | --- | --- |
 //! | `Busy` | 429 | fewer at once; `Retry-After` rests the replica; no limit of tries |
-//! | `Failing` | 408, 5xx but 501 and 505 | again after a wait; 502 and 503 say nothing of the request and have no limit of tries |
-//! | `Late` | a deadline passed | again after a wait |
+//! | `Failing` | 408, 5xx but 501 and 505 | again after a wait, 6 tries; 502 and 503 count only when others are answered meanwhile |
+//! | `Late` | a deadline passed | again after a wait, 6 tries |
 //! | `Unreachable` | no such host, nothing listens, no way there | the replica rests; no limit of tries |
-//! | `Broken` | reset, closed early, wrong length, wrong chunks | again after a wait |
+//! | `Broken` | reset, closed early, wrong length, wrong chunks | again after a wait, 6 tries |
 //! | `NotHttp` | garbage, a head without end | 3 tries, then the run ends |
 //! | `Html` | a page, under any status that is not tried again | 3 tries, then the run ends |
 //! | `NotJson` | not JSON, not UTF-8, nothing | 3 tries, then the request is given up |

@@ -1,9 +1,13 @@
-//! The local engine against transformers, and what its tokenizers promise, on the models of `testdata/`.
+//! The local engine against transformers, and what its tokenizers promise, on the models of `testdata/`; servers
+//! that fail in every way.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod bos;
+mod dispatching;
+mod exchanges;
 mod families;
+mod fault_server;
 mod fixtures;
 mod goldens;
 mod special_text;
