@@ -396,6 +396,24 @@ mod tests {
     }
 
     #[test]
+    fn a_word_in_ing_names_a_doing_unless_it_is_listed() {
+        assert!(NOUNS.is_sorted());
+        let vocabulary = Vocabulary::default();
+        let mut clauses =
+            Clauses::new("Nothing beats playing during the evening", Ending::Ended, &vocabulary);
+        let forms: Vec<Form> = clauses.advance().unwrap().words.iter().map(|word| word.form).collect();
+        assert_eq!(forms, [Form::Plain, Form::Plain, Form::Gerund, Form::Plain, Form::Plain, Form::Plain]);
+    }
+
+    #[test]
+    fn words_before_a_sentence_are_counted() {
+        let vocabulary = Vocabulary::default();
+        let mut clauses = Clauses::new("Roll, then move. Don't pass. Go", Ending::Ended, &vocabulary);
+        let before = std::iter::from_fn(|| clauses.advance().map(|clause| clause.n_before));
+        assert_eq!(before.collect::<Vec<_>>(), [0, 0, 3, 6]);
+    }
+
+    #[test]
     fn quotation_is_told_from_apostrophes_and_inches() {
         assert_eq!(quoted("He said \"not now\" again"), 2);
         assert_eq!(quoted("He said “not now” again"), 2);

@@ -372,4 +372,13 @@ mod tests {
         assert_eq!(found("i won't $", "I won't, ever"), Some((0, 3)));
         assert_eq!(found("i won't $", "I won't ever"), None);
     }
+
+    #[test]
+    fn an_early_pattern_begins_in_the_first_words_of_the_text() {
+        let after = |n_words: usize| format!("{}stop.", "Go. ".repeat(n_words));
+        assert_eq!(found("< stop", &after(OPENING - 1)), Some((0, 1)));
+        assert_eq!(found("< stop", &after(OPENING)), None);
+        assert_eq!(found("stop", &after(OPENING)), Some((0, 1)));
+        assert_eq!(found("< stop", &format!("{}stop.", "go ".repeat(OPENING))), None);
+    }
 }
