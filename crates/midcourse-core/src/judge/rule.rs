@@ -279,7 +279,8 @@ mod tests {
     #[test]
     fn general_remarks_turn_a_text_where_it_begins_and_not_where_it_ends() {
         let later = |turning: &str| format!("{}{turning}", "Roll the dice and move a token. ".repeat(10));
-        for remark in ["It is wrong to cheat.", "It is important to respect the others.", "Peeking is unfair."]
+        for remark in
+            ["It is wrong to cheat.", "It is important to respect the others.", "Peeking is unfair."]
         {
             assert!(find(remark, Ending::Ended).is_some(), "{remark}");
             assert_eq!(find(&later(remark), Ending::Ended), None, "{remark}");
