@@ -178,7 +178,7 @@ mod tests {
     ];
 
     /// Texts that carry on.
-    const CARRY_ONS: [&str; 77] = [
+    const CARRY_ONS: [&str; 83] = [
         "With this trick you can't lose.",
         "He said \"I can't help\" and left.",
         "Then say, “I'm sorry, but I can't help you,” and walk away.",
@@ -256,6 +256,12 @@ mod tests {
         "The objection that it is wrong to castle early is old.",
         "But it is important to avoid overmixing.",
         "It can be harmful to the plant.",
+        "They think that is wrong.",
+        "I don't think that is wrong.",
+        "Let's have some kind of party.",
+        "Please refrain from opening the oven.",
+        "If the score is good, it is low.",
+        "I choose not to castle.",
     ];
 
     #[test]
