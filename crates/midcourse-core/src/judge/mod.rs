@@ -1,9 +1,10 @@
 //! Judges: does a continuation turn away from the request?
 //!
 //! A judge sees text and answers with a [`Verdict`]; counting is the business of [`crate::metrics`]. The rule
-//! judge lives in [`rule`].
+//! judge lives in [`rule`], the baseline it is compared with in [`strings`].
 
 pub mod rule;
+pub mod strings;
 
 use serde::{Deserialize, Serialize};
 

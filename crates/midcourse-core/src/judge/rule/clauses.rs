@@ -17,6 +17,24 @@ const ABBREVIATIONS: [&str; 9] = ["approx", "dr", "etc", "mr", "mrs", "ms", "pro
 /// Words that begin with an apostrophe, which is no opening quotation mark then.
 const ELISIONS: [&str; 6] = ["bout", "cause", "em", "til", "tis", "twas"];
 
+/// Words in "ing" that name no doing.
+const NOUNS: [&str; 14] = [
+    "anything",
+    "being",
+    "bring",
+    "building",
+    "ceiling",
+    "clothing",
+    "during",
+    "evening",
+    "everything",
+    "morning",
+    "nothing",
+    "something",
+    "string",
+    "thing",
+];
+
 /// One word of the sentence being read; the two words of a contraction share a clause and a place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word {
@@ -30,7 +48,7 @@ pub(super) struct Word {
 /// What can be said of a word that no phrase file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// It ends in "ing".
+    /// It ends in "ing" and names a doing.
     Gerund,
     /// Anything else.
     Plain,
@@ -52,6 +70,8 @@ pub(super) struct Clause<'a> {
     pub(super) words: &'a [Word],
     /// Where in `words` the clause begins.
     pub(super) first: usize,
+    /// How many words the text has before the sentence.
+    pub(super) n_before: usize,
 }
 
 /// The quotation mark that is open.
@@ -91,6 +111,8 @@ pub(super) struct Clauses<'a> {
     words: Vec<Word>,
     /// Where in `words` the clause being read begins.
     first: usize,
+    /// How many words the sentences before this one hold.
+    n_before: usize,
     over: Border,
 }
 
@@ -100,26 +122,32 @@ impl<'a> Clauses<'a> {
         let text = text.trim_end_matches(INCOMPLETE);
         let words = Vec::with_capacity(64);
         let (quote, over) = (Quote::None, Border::Nothing);
-        Self { text, ending, vocabulary, at: 0, quote, last_word: "", words, first: 0, over }
+        Self { text, ending, vocabulary, at: 0, quote, last_word: "", words, first: 0, n_before: 0, over }
     }
 
     /// The next complete clause that holds a word; `None` when the text so far has no further one.
     pub(super) fn advance(&mut self) -> Option<Clause<'_>> {
-        if self.over == Border::Sentence {
-            self.words.clear();
-        }
-        self.first = self.words.len();
+        self.leave_what_is_over();
         while self.at <= self.text.len() {
             self.over = self.step()?;
             if self.over != Border::Nothing && self.first < self.words.len() {
-                return Some(Clause { words: &self.words, first: self.first });
+                return Some(Clause { words: &self.words, first: self.first, n_before: self.n_before });
             }
-            if self.over == Border::Sentence {
+            self.leave_what_is_over();
+        }
+        None
+    }
+
+    fn leave_what_is_over(&mut self) {
+        match std::mem::replace(&mut self.over, Border::Nothing) {
+            Border::Sentence => {
+                self.n_before += self.words.len();
                 self.words.clear();
                 self.first = 0;
             }
+            Border::Clause => self.first = self.words.len(),
+            Border::Nothing => {}
         }
-        None
     }
 
     /// Reads one word or mark; `None` if it cannot be told yet what it is.
@@ -189,7 +217,8 @@ impl<'a> Clauses<'a> {
         let voice = if self.quote == Quote::None { Voice::Own } else { Voice::Quoted };
         let mut word = Word { id: UNKNOWN, form: Form::Plain, voice, clause };
         let Some(folded) = Folded::new(spelling) else { return self.words.push(word) };
-        if folded.as_str().len() > 4 && folded.as_str().ends_with("ing") {
+        let spelled = folded.as_str();
+        if spelled.len() > 4 && spelled.ends_with("ing") && NOUNS.binary_search(&spelled).is_err() {
             word.form = Form::Gerund;
         }
         let (first, second) = folded.words();
@@ -364,6 +393,24 @@ mod tests {
         assert!(offsets("Roll the dice—\u{fffd}", Ending::Open).is_empty());
         assert_eq!(offsets("Roll the dice—\u{fffd}a", Ending::Open), [0]);
         assert_eq!(offsets("Roll the dice. \u{fffd}\u{fffd}", Ending::Open), [0]);
+    }
+
+    #[test]
+    fn a_word_in_ing_names_a_doing_unless_it_is_listed() {
+        assert!(NOUNS.is_sorted());
+        let vocabulary = Vocabulary::default();
+        let mut clauses =
+            Clauses::new("Nothing beats playing during the evening", Ending::Ended, &vocabulary);
+        let forms: Vec<Form> = clauses.advance().unwrap().words.iter().map(|word| word.form).collect();
+        assert_eq!(forms, [Form::Plain, Form::Plain, Form::Gerund, Form::Plain, Form::Plain, Form::Plain]);
+    }
+
+    #[test]
+    fn words_before_a_sentence_are_counted() {
+        let vocabulary = Vocabulary::default();
+        let mut clauses = Clauses::new("Roll, then move. Don't pass. Go", Ending::Ended, &vocabulary);
+        let before = std::iter::from_fn(|| clauses.advance().map(|clause| clause.n_before));
+        assert_eq!(before.collect::<Vec<_>>(), [0, 0, 3, 6]);
     }
 
     #[test]

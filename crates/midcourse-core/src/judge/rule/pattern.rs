@@ -9,6 +9,7 @@
 //! | `_`, `-ing` | any one word; any one word that ends in "ing" |
 //! | `*`, `*2` | up to four, or two, words of one clause, none of which joins clauses ("and", "but") |
 //! | `^`, `$` | where a clause begins; where one ends |
+//! | `<` | in the first 64 words of the text |
 //!
 //! Commas are not seen: `however i must` matches "However, I must". Parsing never fails: what is malformed
 //! is read as if closed at the end of its line, and a test holds that no file has such a line.
@@ -24,6 +25,9 @@ const GAP: usize = 4;
 /// Words that begin another clause without a comma; no gap reaches over them.
 const JOINING: [&str; 8] = ["although", "and", "because", "but", "however", "since", "so", "though"];
 
+/// How far `<` reaches into a text, in words: further than the paths of the paper's preset grow.
+const OPENING: usize = 64;
+
 /// One element of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
@@ -34,6 +38,7 @@ enum Part {
     Gap(usize),
     ClauseStart,
     ClauseEnd,
+    Opening,
 }
 
 /// Alternatives: those of one word are looked up, the longer ones are tried in order.
@@ -79,6 +84,8 @@ pub(super) enum Goal {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sentence<'a> {
     pub(super) words: &'a [Word],
+    /// How many words the text has before the sentence.
+    pub(super) n_before: usize,
     /// The words no gap reaches over.
     pub(super) joining: &'a [WordId],
     pub(super) goal: Goal,
@@ -171,6 +178,7 @@ impl Parser<'_, '_> {
             "_" => parts.push(Part::Any),
             "^" => parts.push(Part::ClauseStart),
             "$" => parts.push(Part::ClauseEnd),
+            "<" => parts.push(Part::Opening),
             "-ing" => parts.push(Part::Gerund),
             _ if token.starts_with('*') => parts.push(Part::Gap(token[1..].parse().unwrap_or(GAP))),
             _ if token.starts_with('@') => {
@@ -224,7 +232,7 @@ impl Beginnings {
     fn collect(&mut self, parts: &[Part]) -> Emptiness {
         for part in parts {
             match part {
-                Part::ClauseStart | Part::ClauseEnd | Part::Gap(_) => continue,
+                Part::ClauseStart | Part::ClauseEnd | Part::Opening | Part::Gap(_) => continue,
                 Part::Word(id) => self.words.push(*id),
                 Part::Gerund => self.gerund = true,
                 Part::Any => {}
@@ -276,6 +284,7 @@ impl Sentence<'_> {
             Part::Gap(most) => self.follow_gap(*most, &rest, at),
             Part::ClauseStart => self.is_border(at).then(|| self.follow(&rest, at))?,
             Part::ClauseEnd => (at > 0 && self.is_border(at)).then(|| self.follow(&rest, at))?,
+            Part::Opening => (self.n_before + at < OPENING).then(|| self.follow(&rest, at))?,
         }
     }
 
@@ -323,16 +332,17 @@ mod tests {
 
     const GROUPS: &str = "# comment\n@who = i | we\n@who = you all\n";
 
-    /// Where in `text`, one sentence, `pattern` matches: first word and the one after the last.
+    /// Where in the last sentence of `text` `pattern` matches: first word and the one after the last.
     fn found(pattern: &str, text: &str) -> Option<(usize, usize)> {
         let mut compiler = Compiler::new(GROUPS);
         let pattern = compiler.compile(pattern);
         let mut clauses = Clauses::new(text, Ending::Ended, &compiler.vocabulary);
-        let mut words = Vec::new();
+        let (mut words, mut n_before) = (Vec::new(), 0);
         while let Some(clause) = clauses.advance() {
-            words = clause.words.to_vec();
+            (words, n_before) = (clause.words.to_vec(), clause.n_before);
         }
-        let sentence = Sentence { words: &words, joining: compiler.joining(), goal: Goal::Anywhere };
+        let joining = compiler.joining();
+        let sentence = Sentence { words: &words, n_before, joining, goal: Goal::Anywhere };
         (0..words.len()).find_map(|at| Some((at, pattern.end(&sentence, at)?)))
     }
 
@@ -361,5 +371,14 @@ mod tests {
         assert_eq!(found("^ stop", "now, stop"), Some((1, 2)));
         assert_eq!(found("i won't $", "I won't, ever"), Some((0, 3)));
         assert_eq!(found("i won't $", "I won't ever"), None);
+    }
+
+    #[test]
+    fn an_early_pattern_begins_in_the_first_words_of_the_text() {
+        let after = |n_words: usize| format!("{}stop.", "Go. ".repeat(n_words));
+        assert_eq!(found("< stop", &after(OPENING - 1)), Some((0, 1)));
+        assert_eq!(found("< stop", &after(OPENING)), None);
+        assert_eq!(found("stop", &after(OPENING)), Some((0, 1)));
+        assert_eq!(found("< stop", &format!("{}stop.", "go ".repeat(OPENING))), None);
     }
 }

@@ -67,14 +67,14 @@ impl Phrases {
     /// The turn in a clause that is complete, if its sentence turns there: the leftmost phrase, and of those
     /// that begin at one word the first in the order of the files.
     pub(super) fn turn_in(&self, clause: &Clause<'_>) -> Option<Turn> {
-        let sentence = Sentence { words: clause.words, joining: &self.joining, goal: Goal::Anywhere };
-        for at in clause.first.saturating_sub(REACH)..clause.words.len() {
-            let word = &clause.words[at];
+        let Clause { words, first, n_before } = *clause;
+        let sentence = Sentence { words, n_before, joining: &self.joining, goal: Goal::Anywhere };
+        for (at, word) in words.iter().enumerate().skip(first.saturating_sub(REACH)) {
             if word.voice == Voice::Quoted {
                 continue;
             }
             for number in self.turns.beginning_with(word) {
-                let end = self.turns.patterns[number].end(&sentence, at).filter(|end| *end > clause.first);
+                let end = self.turns.patterns[number].end(&sentence, at).filter(|end| *end > first);
                 if end.is_some_and(|end| !self.is_excepted(&sentence, at, end)) {
                     let (kind, phrase) = self.origins[number];
                     return Some(Turn { at: word.clause, kind, phrase });

@@ -4,7 +4,7 @@
 //! that "Can’t", "cannot" and "can not" are the same two words. A word no phrase file names is [`UNKNOWN`];
 //! it still counts as a word.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 /// A word's number in a [`Vocabulary`].
 pub(super) type WordId = u16;
@@ -38,7 +38,8 @@ const SUFFIXES: [(&str, &str); 6] =
 /// The numbered words of all phrase files.
 #[derive(Debug, Default)]
 pub(super) struct Vocabulary {
-    ids: BTreeMap<Box<str>, WordId>,
+    // Looked up once a word of a text, never walked through.
+    ids: HashMap<Box<str>, WordId>,
 }
 
 /// A word folded to lower case and straight apostrophes, without allocating.
