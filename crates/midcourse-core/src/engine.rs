@@ -104,12 +104,18 @@ pub struct Usage {
     pub n_computed: usize,
     /// Tokens drawn, the ends of turns among them.
     pub n_sampled: usize,
+    /// Requests that a server answered; 0 of an engine in this process.
+    pub n_requests: usize,
+    /// Tokens that a server was given, counted once a request.
+    pub n_prompt: usize,
 }
 
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         self.n_computed += other.n_computed;
         self.n_sampled += other.n_sampled;
+        self.n_requests += other.n_requests;
+        self.n_prompt += other.n_prompt;
     }
 }
 

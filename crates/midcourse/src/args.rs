@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use midcourse_core::template::Mode;
 use midcourse_engine::local::DtypeChoice;
 
+use crate::endpoint::EndpointOptions;
 use crate::framing::FramingOptions;
 use crate::plan::EvalOptions;
 
@@ -26,7 +27,7 @@ pub(crate) enum Command {
     /// Measure course-correction: force prefixes of harmful answers, sample, judge, report Corr@k
     Eval(Box<EvalArgs>),
     /// Show what a model is given for one prefix, prove the prefill, and list the likeliest next tokens
-    Probe(ProbeArgs),
+    Probe(Box<ProbeArgs>),
     /// Make the pages of a finished run again
     Report {
         /// Directory of the run
@@ -61,6 +62,9 @@ pub(crate) struct EvalArgs {
     /// Go on with the run in --out; its settings are taken from there
     #[arg(long)]
     pub resume: bool,
+    /// Print how much would be asked and what it would cost at most; nothing is sampled and no server asked
+    #[arg(long)]
+    pub dry_run: bool,
     /// Print scores.json instead of a table
     #[arg(long)]
     pub json: bool,
@@ -86,6 +90,8 @@ pub(crate) struct ProbeArgs {
     pub mode: Mode,
     #[command(flatten)]
     pub framing: FramingOptions,
+    #[command(flatten)]
+    pub endpoint: EndpointOptions,
     /// How weights are kept in memory, as for eval [default: auto]
     #[arg(long, value_parser = crate::plan::names::<DtypeChoice>(crate::plan::DTYPES))]
     pub dtype: Option<DtypeChoice>,

@@ -6,6 +6,8 @@
 mod args;
 mod catalogue;
 mod commands;
+mod dry_run;
+mod endpoint;
 mod failure;
 mod framing;
 mod hub;

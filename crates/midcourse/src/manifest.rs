@@ -3,6 +3,7 @@
 use midcourse_core::data::DataSet;
 use midcourse_core::eval::{PlannedSample, Prefixes, Set};
 use midcourse_core::template::{ChatTemplate, Mode};
+use midcourse_engine::remote::Survey;
 use serde::{Deserialize, Serialize};
 
 use crate::input::DataFile;
@@ -25,6 +26,15 @@ pub(crate) struct Manifest {
     pub model: Identity,
     pub data: Vec<DataIdentity>,
     pub prefill: PrefillSummary,
+    /// What was found out about the model's server, and proved; null of an engine in this process.
+    #[serde(default)]
+    pub endpoint: Option<Survey>,
+    /// What cannot be promised of this run, in words.
+    #[serde(default)]
+    pub caveats: Vec<String>,
+    /// What the tokens of all sessions cost at the prices that the user gave.
+    #[serde(default)]
+    pub spent: Option<f64>,
     /// One entry a session: the first, then one a resumption.
     pub sessions: Vec<Cost>,
 }
@@ -66,17 +76,19 @@ pub(crate) struct PrefillSummary {
     pub n_special_as_text: usize,
     /// Samples whose response the template rewrote, which was allowed.
     pub n_rewritten: usize,
+    /// Prefixes that were sent as text, which divides into other tokens than were planned.
+    #[serde(default)]
+    pub n_retokenised: usize,
 }
 
 impl PrefillSummary {
     pub(crate) fn of(plan: &[PlannedSample], mode: Mode, template: &ChatTemplate) -> Self {
-        let forks = plan.iter().flat_map(|sample| &sample.forks);
-        let proofs: Vec<_> = forks
-            .filter_map(|(_, prefixes)| match prefixes {
-                Prefixes::Planned(fork) => fork.proof,
-                _ => None,
-            })
-            .collect();
+        let forks = plan.iter().flat_map(|sample| &sample.forks).filter_map(|(_, prefixes)| match prefixes {
+            Prefixes::Planned(fork) => Some(fork),
+            _ => None,
+        });
+        let forks: Vec<_> = forks.collect();
+        let proofs: Vec<_> = forks.iter().filter_map(|fork| fork.proof).collect();
         let framing = template.framing();
         Self {
             mode: mode.name().to_owned(),
@@ -89,6 +101,7 @@ impl PrefillSummary {
             n_bos: proofs.iter().map(|proof| proof.n_bos).max().unwrap_or(0),
             n_special_as_text: plan.iter().map(|sample| sample.n_special_as_text).sum(),
             n_rewritten: plan.iter().filter(|sample| sample.rewritten).count(),
+            n_retokenised: forks.iter().filter(|fork| fork.retokenised && fork.proof.is_some()).count(),
         }
     }
 }
@@ -116,6 +129,8 @@ impl Manifest {
             wall_secs: sum.wall_secs + cost.wall_secs,
             n_tokens_computed: sum.n_tokens_computed + cost.n_tokens_computed,
             n_tokens_sampled: sum.n_tokens_sampled + cost.n_tokens_sampled,
+            n_requests: sum.n_requests + cost.n_requests,
+            n_tokens_prompt: sum.n_tokens_prompt + cost.n_tokens_prompt,
         })
     }
 
@@ -129,6 +144,12 @@ impl Manifest {
             || self.model.template_sha256 != earlier.model.template_sha256
         {
             return Some("another model file or chat template under the same name".into());
+        }
+        let server = |m: &Self| {
+            m.endpoint.as_ref().map(|e| (e.server, e.protocol, e.served_as.clone(), e.tells_token_ids))
+        };
+        if server(self) != server(earlier) {
+            return Some("another server, or another way to go on there, at the same address".into());
         }
         (files(self) != files(earlier)).then(|| "other rows in a data file of the same name".into())
     }

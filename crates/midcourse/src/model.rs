@@ -6,12 +6,14 @@ use anyhow::Result;
 use midcourse_core::engine::Continue;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::chat_template::TemplateChoice;
-use midcourse_engine::local::{LoadOptions, LocalModel};
+use midcourse_engine::local::{LoadOptions, LocalModel, ModelHeader};
+use midcourse_engine::remote::{self, EndpointName, FramedTokenizer, RemoteModel, Survey, framed_template};
 use midcourse_engine::scripted::Scripted;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::catalogue::{self, Entry};
+use crate::endpoint::{self, EndpointOptions, TextAtHand};
 use crate::failure::Failure;
 use crate::hub::{self, Extent, HubName};
 use crate::input::{hex, sha256_of_file};
@@ -22,6 +24,27 @@ pub(crate) struct Model {
     pub tokenizer: Box<dyn Tokenizer>,
     pub template: ChatTemplate,
     pub identity: Identity,
+    /// What was found out about its server, and proved.
+    pub survey: Option<Survey>,
+}
+
+/// What a plan needs of a model: its text.
+pub(crate) struct Outline {
+    pub tokenizer: Box<dyn Tokenizer>,
+    pub template: ChatTemplate,
+    /// Tokens of context.
+    pub context: usize,
+}
+
+/// How a model is loaded, or reached.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Loading {
+    /// In this process.
+    pub local: LoadOptions,
+    /// At a server.
+    pub endpoint: EndpointOptions,
+    /// Draws the waits between tries of requests.
+    pub seed: u64,
 }
 
 /// What a manifest says of a model.
@@ -29,7 +52,7 @@ pub(crate) struct Model {
 pub(crate) struct Identity {
     /// As the user named it.
     pub name: String,
-    /// `local` or `scripted`.
+    /// `local`, `scripted` or `endpoint`.
     pub engine: String,
     /// The commit of its repository, of a hub's model.
     #[serde(default)]
@@ -59,6 +82,8 @@ pub(crate) enum ModelName {
     Entry(&'static Entry),
     /// A model on a hub.
     Hub(HubName),
+    /// A model at a server.
+    Endpoint(EndpointName),
     /// A file or a directory.
     Path(PathBuf),
 }
@@ -72,13 +97,8 @@ impl ModelName {
         if let Some(hub) = name.strip_prefix(hub::SCHEME) {
             return Ok(Self::Hub(HubName::parse(hub)?));
         }
-        if name.starts_with("http://") || name.starts_with("https://") {
-            return Err(Failure::Unsupported {
-                problem: format!("{name}: this build runs models from files only"),
-                hint: "name a model of a hub as hf:ORG/NAME, or give the path of a directory or .gguf file"
-                    .into(),
-            }
-            .into());
+        if remote::is_address(name) {
+            return Ok(Self::Endpoint(name.parse()?));
         }
         Ok(catalogue::find(name).map_or_else(|| Self::Path(name.into()), Self::Entry))
     }
@@ -104,15 +124,47 @@ pub(crate) struct Located {
 }
 
 /// Loads the model that `name` names.
-pub(crate) fn load(name: &str, options: &LoadOptions) -> Result<Model> {
-    load_at(name, None, options)
+pub(crate) fn load(name: &str, loading: &Loading) -> Result<Model> {
+    load_at(name, None, loading)
 }
 
 /// The same, at a commit of the hub: a run that is resumed goes on with the one it was begun with.
-pub(crate) fn load_at(name: &str, commit: Option<&str>, options: &LoadOptions) -> Result<Model> {
+pub(crate) fn load_at(name: &str, commit: Option<&str>, loading: &Loading) -> Result<Model> {
     match ModelName::parse(name)? {
-        ModelName::Script(script) => scripted(name, &script, &options.template),
-        parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, options),
+        ModelName::Script(script) => scripted(name, &script, &loading.local.template),
+        ModelName::Endpoint(endpoint) => at_endpoint(&endpoint, loading),
+        parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, &loading.local),
+    }
+}
+
+/// The text of the model that `name` names; weights are not loaded and no server is asked.
+pub(crate) fn outline(name: &str, commit: Option<&str>, loading: &Loading) -> Result<Outline> {
+    match ModelName::parse(name)? {
+        ModelName::Script(script) => {
+            let Model { engine, tokenizer, template, .. } = scripted(name, &script, &loading.local.template)?;
+            Ok(Outline { tokenizer, template, context: engine.context() })
+        }
+        ModelName::Endpoint(endpoint) => {
+            let text = loading.endpoint.text(&endpoint, &loading.local.template)?.map(|at_hand| at_hand.text);
+            let context = text.as_ref().map_or(usize::MAX, |text| text.context);
+            let choice = loading.endpoint.prefill.unwrap_or_default();
+            match text {
+                Some(text) if choice.may_send_ids() => {
+                    Ok(Outline { tokenizer: Box::new(text.tokenizer), template: text.template, context })
+                }
+                text => Ok(Outline {
+                    tokenizer: Box::new(FramedTokenizer::new(text.map(|text| text.tokenizer))),
+                    template: framed_template()?,
+                    context,
+                }),
+            }
+        }
+        parsed => {
+            let located = locate(name, &parsed.at(commit), Extent::Header)?;
+            let header = ModelHeader::read(&located.path, name, &loading.local.template)?;
+            let context = header.config.context;
+            Ok(Outline { tokenizer: Box::new(header.tokenizer), template: header.template, context })
+        }
     }
 }
 
@@ -128,6 +180,13 @@ pub(crate) fn locate(name: &str, parsed: &ModelName, extent: Extent) -> Result<L
             return Err(Failure::Input {
                 problem: format!("{name}: the model is not in the cache"),
                 hint: format!("fetch it once with `midcourse models pull {name}`"),
+            }
+            .into());
+        }
+        ModelName::Endpoint(_) => {
+            return Err(Failure::Usage {
+                problem: format!("{name}: expected a model with files, found an endpoint"),
+                hint: "name a model of `midcourse models`, a .gguf file or a directory".into(),
             }
             .into());
         }
@@ -151,7 +210,34 @@ fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<Model> 
     let mut identity = identity(name, "local", &model.files, &model.template, description)?;
     identity.commit.clone_from(&located.commit);
     let LocalModel { engine, tokenizer, template, .. } = model;
-    Ok(Model { engine: Box::new(engine), tokenizer: Box::new(tokenizer), template, identity })
+    Ok(Model { engine: Box::new(engine), tokenizer: Box::new(tokenizer), template, identity, survey: None })
+}
+
+fn at_endpoint(name: &EndpointName, loading: &Loading) -> Result<Model> {
+    let text = loading.endpoint.text(name, &loading.local.template)?;
+    if text.is_none() && loading.local.template != TemplateChoice::Own {
+        return Err(Failure::Usage {
+            problem: "--chat-template: no tokenizer is at hand, so the server uses its own template".into(),
+            hint: "name the model's tokenizer with --tokenizer, or leave the flag out".into(),
+        }
+        .into());
+    }
+    let (text, files) = text.map_or((None, Vec::new()), |TextAtHand { text, files }| (Some(text), files));
+    let dispatcher = loading.endpoint.dispatcher(name, endpoint::KEY, loading.seed)?;
+    let choice = loading.endpoint.prefill.unwrap_or_default();
+    let RemoteModel { engine, tokenizer, template } =
+        RemoteModel::open(dispatcher, name.model.as_deref(), choice, text)?;
+    let survey = engine.survey().clone();
+    let version = survey.version.as_deref().map_or(String::new(), |version| format!(" {version}"));
+    let description = format!("{}{version} at {}", survey.server.name(), name.address);
+    let identity = identity(&name.to_string(), "endpoint", &files, &template, description)?;
+    Ok(Model {
+        engine: Box::new(engine),
+        tokenizer: Box::new(tokenizer),
+        template,
+        identity,
+        survey: Some(survey),
+    })
 }
 
 fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<Model> {
@@ -167,7 +253,7 @@ fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<Model>
     let description = "a script of continuations; no model".into();
     let identity = identity(name, "scripted", &[path.to_owned()], &template, description)?;
     let tokenizer = Box::new(engine.tokenizer().clone());
-    Ok(Model { engine: Box::new(engine), tokenizer, template, identity })
+    Ok(Model { engine: Box::new(engine), tokenizer, template, identity, survey: None })
 }
 
 fn identity(

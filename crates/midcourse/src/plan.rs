@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::EndpointOptions;
 use crate::failure::Failure;
 use crate::framing::FramingOptions;
 
@@ -32,7 +33,7 @@ const MAX_THREADS: usize = 1024;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct EvalOptions {
     /// The model: a name of `midcourse models`, hf:ORG/NAME[/FILE.gguf][@REVISION], a .gguf file, a directory
-    /// with config.json, or scripted:FILE
+    /// with config.json, http(s)://HOST:PORT/v1#MODEL, or scripted:FILE
     #[arg(long, value_name = "M")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -72,6 +73,9 @@ pub(crate) struct EvalOptions {
     #[command(flatten)]
     #[serde(flatten)]
     pub framing: FramingOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub endpoint: EndpointOptions,
     /// Paths sampled from every prefix [default: 20]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -228,6 +232,7 @@ pub(crate) struct EvalPlan {
     pub threads: Option<usize>,
     pub batch_paths: Option<usize>,
     pub chat_template: Option<String>,
+    pub endpoint: EndpointOptions,
     pub settings: EvalSettings,
 }
 
@@ -299,8 +304,10 @@ impl EvalOptions {
                 return Err(Failure::Usage { problem, hint: "leave the flag out for no limit".into() }.into());
             }
         }
+        let model = self.model.clone().ok_or_else(|| missing("model", "the model to evaluate"))?;
+        self.endpoint.check(&model)?;
         Ok(EvalPlan {
-            model: self.model.clone().ok_or_else(|| missing("model", "the model to evaluate"))?,
+            model,
             data: self
                 .data
                 .clone()
@@ -312,6 +319,7 @@ impl EvalOptions {
             threads: self.threads,
             batch_paths: self.batch_paths,
             chat_template: self.framing.chat_template.clone(),
+            endpoint: self.endpoint.clone(),
             settings,
         })
     }
@@ -339,6 +347,7 @@ impl EvalPlan {
             opener: Some(settings.opener),
             mode: Some(settings.mode),
             framing: FramingOptions::of(&settings.framing, self.chat_template.clone()),
+            endpoint: self.endpoint.clone(),
             paths: Some(settings.paths),
             max_new_tokens: Some(settings.sampling.max_new_tokens),
             temperature: Some(settings.sampling.temperature),
@@ -360,8 +369,22 @@ impl EvalPlan {
         let table = |plan: &Self| {
             // Only bf16 changes what is sampled.
             let dtype = (plan.dtype == DtypeChoice::Bf16).then_some(plan.dtype);
-            let free =
-                EvalOptions { threads: None, batch_paths: None, max_failed: None, dtype, ..plan.options() };
+            // Where, how fast and at which price the same model is asked changes nothing.
+            let endpoint = EndpointOptions {
+                replica: None,
+                concurrency: None,
+                timeout: None,
+                prices: None,
+                ..plan.endpoint.clone()
+            };
+            let free = EvalOptions {
+                threads: None,
+                batch_paths: None,
+                max_failed: None,
+                dtype,
+                endpoint,
+                ..plan.options()
+            };
             toml::Table::try_from(free)
         };
         let (now, before) = (table(self)?, table(earlier)?);

@@ -15,7 +15,9 @@ use midcourse_core::eval::{
 };
 use midcourse_core::judge::rule::RuleJudge;
 use midcourse_core::metrics::{self, Scores};
+use midcourse_engine::remote::Survey;
 
+use crate::endpoint::Prices;
 use crate::failure;
 use crate::manifest::{self, DataIdentity, Manifest, PrefillSummary};
 use crate::model::Model;
@@ -37,6 +39,7 @@ pub(crate) struct Run {
     plan: Vec<PlannedSample>,
     manifest: Manifest,
     judge: RuleJudge,
+    prices: Option<Prices>,
 }
 
 impl Run {
@@ -58,6 +61,9 @@ impl Run {
             model: model.identity.clone(),
             data,
             prefill: PrefillSummary::of(&planned, plan.settings.mode, &model.template),
+            caveats: model.survey.iter().flat_map(Survey::caveats).map(str::to_owned).collect(),
+            endpoint: model.survey.clone(),
+            spent: None,
             sessions: Vec::new(),
         };
         if let Some(earlier) = pages::read_manifest(&dir.path)? {
@@ -71,8 +77,14 @@ impl Run {
             run_dir::SAMPLES,
             &planned.iter().map(pages::SampleRecord::of).collect::<Vec<_>>(),
         )?;
-        let run =
-            Self { dir, settings: plan.settings.clone(), plan: planned, manifest, judge: RuleJudge::new() };
+        let run = Self {
+            dir,
+            settings: plan.settings.clone(),
+            plan: planned,
+            manifest,
+            judge: RuleJudge::new(),
+            prices: plan.endpoint.prices,
+        };
         run.write_manifest()?;
         Ok(run)
     }
@@ -108,6 +120,9 @@ impl Run {
         let cost = session.sample(model)?;
         self.manifest.sessions.truncate(earlier);
         self.manifest.sessions.push(cost);
+        let all = self.manifest.cost();
+        self.manifest.spent =
+            self.prices.map(|prices| prices.cost(all.n_tokens_prompt, all.n_tokens_sampled));
         self.write_manifest()
     }
 }

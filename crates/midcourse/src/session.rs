@@ -25,6 +25,12 @@ pub(crate) struct Cost {
     pub wall_secs: f64,
     pub n_tokens_computed: usize,
     pub n_tokens_sampled: usize,
+    /// Requests that a server answered; 0 of an engine in this process.
+    #[serde(default)]
+    pub n_requests: usize,
+    /// Tokens that a server was given, counted once a request.
+    #[serde(default)]
+    pub n_tokens_prompt: usize,
 }
 
 /// A session under way.
@@ -106,6 +112,8 @@ impl EvalForest<'_> {
             wall_secs: self.started.elapsed().as_secs_f64(),
             n_tokens_computed: self.usage.n_computed,
             n_tokens_sampled: self.usage.n_sampled,
+            n_requests: self.usage.n_requests,
+            n_tokens_prompt: self.usage.n_prompt,
         }
     }
 }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::{EvalSettings, Outcome, Set, Trial, Unit};
 use crate::data::Sample;
 use crate::engine::{Fork, PathSpec, TokenId, Tree};
-use crate::template::{ChatTemplate, Prefill, Proof, Tokenizer, prefill};
+use crate::template::{ChatTemplate, Prefill, Proof, Sent, Tokenizer, prefill};
 use crate::{Error, Result};
 
 /// One sample, laid out.
@@ -57,6 +57,8 @@ pub struct PlannedFork {
     pub seed: u32,
     /// What was checked of the model input; none at k = 0, where nothing is forced.
     pub proof: Option<Proof>,
+    /// Whether the model is given the text of the input, which it divides into other tokens.
+    pub retokenised: bool,
 }
 
 /// Which path of a plan.
@@ -218,6 +220,11 @@ impl Planner<'_> {
             let reason = format!("needs {needed} tokens of context, the model has {}", self.context);
             return Ok(Prefixes::Failed(reason));
         }
+        let retokenised = match self.tokenizer.sent(&[&self.rendered.ids[..at], &lead].concat()) {
+            Sent::AsPlanned => false,
+            Sent::Retokenised => true,
+            Sent::Impossible(reason) => return Ok(Prefixes::Failed(reason)),
+        };
         let seed = hash(self.settings.seed, &self.sample.id, Some(k)) as u32 & SEED_MASK;
         let prefix_bytes = self.rendered.prefix_bytes(prefix_tokens);
         let proof = (k > 0).then(|| self.proof(prefix_tokens)).transpose()?;
@@ -230,7 +237,7 @@ impl Planner<'_> {
             }
             return Err(self.unproved(&format!("the model would not see the prefix it is given: {proof:?}")));
         }
-        Ok(Prefixes::Planned(PlannedFork { at, lead, prefix_bytes, seed, proof }))
+        Ok(Prefixes::Planned(PlannedFork { at, lead, prefix_bytes, seed, proof, retokenised }))
     }
 
     /// Tokens of the response that make up `k` units; none when it is shorter.

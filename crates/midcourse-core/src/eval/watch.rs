@@ -45,7 +45,8 @@ impl Observer<'_> {
         let text = self.text(key, &grown.tokens)?;
         let ending = if grown.finish == Finish::Stopped { Ending::Open } else { Ending::Ended };
         let turn = self.judge.find_turn(&text, ending);
-        let turn_token = turn.map(|turn| self.tokens_before(key, &grown.tokens, turn.at)).transpose()?;
+        let counted = turn.filter(|_| self.tokenizer.counts_tokens());
+        let turn_token = counted.map(|turn| self.tokens_before(key, &grown.tokens, turn.at)).transpose()?;
         let fork = sample.planned(key.length);
         let k = self.settings.prefix_lengths[key.length];
         let judgement = Judgement {

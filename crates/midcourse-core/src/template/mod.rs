@@ -22,4 +22,4 @@ pub use chat_template::ChatTemplate;
 pub use date::Date;
 pub use framing::{Framing, Rewriting, System, Thinking};
 pub use prefill::{Mode, Prefill, Proof, prefill};
-pub use tokens::{Encoding, SpecialTokens, TokenizeError, Tokenizer};
+pub use tokens::{Encoding, Sent, SpecialTokens, TokenizeError, Tokenizer};

@@ -1,6 +1,7 @@
 //! What the templates need of a tokenizer. The implementation is the engine's.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::engine::TokenId;
 
@@ -29,6 +30,17 @@ pub struct SpecialTokens {
     pub end_of_turn: Vec<TokenId>,
 }
 
+/// What becomes of an input on its way to the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// The model is given these ids.
+    AsPlanned,
+    /// It is given their text, which it divides into other tokens.
+    Retokenised,
+    /// It cannot be given them; why, in words.
+    Impossible(String),
+}
+
 /// Text to token ids and back.
 pub trait Tokenizer {
     /// Encodes `text` without adding anything. Special-token strings become control tokens only where they
@@ -44,6 +56,16 @@ pub trait Tokenizer {
     /// The special tokens.
     fn special(&self) -> &SpecialTokens;
 
+    /// Whether its tokens are a model's, so that counting them means something.
+    fn counts_tokens(&self) -> bool {
+        true
+    }
+
+    /// What becomes of an input on its way to the model.
+    fn sent(&self, _ids: &[TokenId]) -> Sent {
+        Sent::AsPlanned
+    }
+
     /// The text that `ids` add after `before`: decoded in context, since some tokenizers write a space or a
     /// part of a character differently at the start of a text.
     fn decode_after(&self, before: &[TokenId], ids: &[TokenId]) -> Result<String, TokenizeError> {
@@ -54,5 +76,35 @@ pub trait Tokenizer {
         let shared = base.bytes().zip(whole.bytes()).take_while(|(a, b)| a == b).count();
         let cut = (0..=shared).rev().find(|&at| whole.is_char_boundary(at)).unwrap_or(0);
         Ok(whole[cut..].to_owned())
+    }
+}
+
+impl<T: Tokenizer + ?Sized> Tokenizer for Arc<T> {
+    fn encode(&self, text: &str, plain: &[Range<usize>]) -> Result<Encoding, TokenizeError> {
+        (**self).encode(text, plain)
+    }
+
+    fn decode(&self, ids: &[TokenId]) -> Result<String, TokenizeError> {
+        (**self).decode(ids)
+    }
+
+    fn count_special(&self, text: &str) -> usize {
+        (**self).count_special(text)
+    }
+
+    fn special(&self) -> &SpecialTokens {
+        (**self).special()
+    }
+
+    fn counts_tokens(&self) -> bool {
+        (**self).counts_tokens()
+    }
+
+    fn sent(&self, ids: &[TokenId]) -> Sent {
+        (**self).sent(ids)
+    }
+
+    fn decode_after(&self, before: &[TokenId], ids: &[TokenId]) -> Result<String, TokenizeError> {
+        (**self).decode_after(before, ids)
     }
 }

@@ -1,8 +1,9 @@
 //! Endpoints: servers that speak HTTP, and requests to them, many at once.
 //!
-//! This is the transport only: where a server is ([`Address`], [`EndpointName`]), one exchange ([`Client`]), what can
-//! go wrong with it ([`Fault`]), how many may be in flight ([`Gate`]), and a run of many requests over replicas
-//! ([`Dispatcher`]). Which JSON goes to which server is not decided here. Blocking, on threads.
+//! The transport knows where a server is ([`Address`], [`EndpointName`]), one exchange ([`Client`]), what can go wrong
+//! with it ([`Fault`]), how many may be in flight ([`Gate`]), and a run of many requests over replicas ([`Dispatcher`]).
+//! On it stand the [`Protocol`]s by which servers go on from inside a turn, the [`survey`] that proves one of them, and
+//! the two engines: [`RemoteEngine`] to be evaluated and [`RemoteChat`] to judge. Blocking, on threads.
 //!
 //! Keys ([`Secret`]) come from the environment, which the binary reads. They go to the address that they belong to, in
 //! one header, and are taken out of whatever comes back. Redirects are not followed.
@@ -29,20 +30,33 @@
 
 mod address;
 mod backoff;
+mod chat;
 mod client;
 mod deadlines;
 mod dispatcher;
+mod engine;
 mod fault;
+mod framed;
 mod gate;
 mod http_date;
+mod models;
+mod protocol;
 mod secret;
+mod survey;
 mod trust;
 
 pub use address::{Address, EndpointName, is_address};
+pub use chat::RemoteChat;
 pub use client::{Client, Connection, Reply, Request, Route};
 pub use deadlines::Deadlines;
 pub use dispatcher::{Dispatcher, Patience, Source, Tally};
+pub use engine::RemoteEngine;
 pub use fault::{Deadline, Fault, Remedy};
+pub use framed::{FramedTokenizer, template as framed_template};
 pub use gate::{Gate, Outcome, Pass};
+pub use models::{ModelText, RemoteModel, SharedTokenizer};
+pub use protocol::Protocol;
 pub use secret::Secret;
+pub use survey::{Discovery, Evidence, Kind, PrefillChoice, Seeds, Survey, survey};
 pub use trust::trust;
+pub use ureq::tls::TlsConfig;

@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use midcourse_core::data::{DataSet, summarise};
 use midcourse_core::template::{Mode, prefill};
-use midcourse_engine::local::LoadOptions;
 
 use crate::args::DataCommand;
-use crate::model::Model;
+use crate::failure::Failure;
+use crate::model::{Loading, ModelName, Outline};
 use crate::terminal::{print, say};
 use crate::{catalogue, input, model};
 
@@ -27,7 +27,12 @@ fn check(file: &Path, model: Option<&str>, json: bool) -> Result<u8> {
     let data = input::read(file)?;
     let there = catalogue::find(DEFAULT_MODEL).map(catalogue::Entry::is_pulled).transpose()?;
     let lengths = if let Some(name) = model.or((there == Some(true)).then_some(DEFAULT_MODEL)) {
-        lengths(&data.set, &model::load(name, &LoadOptions::default())?)?
+        if let ModelName::Endpoint(_) = ModelName::parse(name)? {
+            let problem = format!("--model: expected a model whose tokenizer is at hand, found {name}");
+            let hint = "name the model's directory, .gguf file or hf:ORG/NAME".into();
+            return Err(Failure::Usage { problem, hint }.into());
+        }
+        lengths(&data.set, &model::outline(name, None, &Loading::default())?)?
     } else {
         say("counting words only: name a --model, or fetch one with `midcourse models pull smollm2`");
         Vec::new()
@@ -38,7 +43,7 @@ fn check(file: &Path, model: Option<&str>, json: bool) -> Result<u8> {
 }
 
 /// Tokens of every response, as an evaluation would count them.
-fn lengths(data: &DataSet, model: &Model) -> Result<Vec<usize>> {
+fn lengths(data: &DataSet, model: &Outline) -> Result<Vec<usize>> {
     let length = |sample: &midcourse_core::data::Sample| {
         let conversation = (sample.prompt.as_str(), sample.response.as_str());
         let rendered = prefill(&model.template, model.tokenizer.as_ref(), conversation, Mode::OpenTurn);

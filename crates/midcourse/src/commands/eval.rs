@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use midcourse_core::data::Sample;
-use midcourse_core::eval::{self, PlannedSample, Set};
+use midcourse_core::eval::{self, PlannedSample, Set, Unit};
 use midcourse_core::report::strip_controls;
+use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::local::{BatchLimits, LoadOptions};
 
 use crate::args::EvalArgs;
+use crate::dry_run::{DryRun, Where};
 use crate::failure::Failure;
 use crate::manifest::DataIdentity;
-use crate::model::{self, Model};
+use crate::model::{self, Loading, ModelName, Outline};
 use crate::plan::{EvalOptions, EvalPlan};
 use crate::run::Run;
 use crate::run_dir::{self, Opening};
@@ -31,12 +33,17 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
     let template = framing::choice(plan.chat_template.as_deref());
     let commit = recorded_commit(args, out.as_deref(), &plan.model)?;
-    let options = LoadOptions { limits, template, dtype: plan.dtype };
-    let mut model = model::load_at(&plan.model, commit.as_deref(), &options)?;
+    let local = LoadOptions { limits, template, dtype: plan.dtype };
+    let loading = Loading { local, endpoint: plan.endpoint.clone(), seed: plan.settings.seed };
+    if args.dry_run {
+        return dry_run(args, &plan, &samples, (commit.as_deref(), &loading));
+    }
+    let mut model = model::load_at(&plan.model, commit.as_deref(), &loading)?;
     model.template = model.template.framed(plan.settings.framing.clone());
     say(&format!("chat template: {}", strip_controls(model.template.origin())));
     framing::note(&plan.settings.framing, &model.template).into_iter().for_each(say);
-    let planned = plan_samples(&plan, &samples, &model)?;
+    let text = (&model.template, model.tokenizer.as_ref());
+    let planned = plan_samples(&plan, &samples, text, model.engine.context())?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
     let out = out.map_or_else(|| free_directory(&plan.model), Ok)?;
     let mut run = Run::open(&out, opening, &plan, &model, (planned, data))?;
@@ -117,9 +124,41 @@ fn read_data(plan: &EvalPlan) -> Result<(Samples, Vec<DataIdentity>)> {
     Ok((samples, data))
 }
 
-fn plan_samples(plan: &EvalPlan, samples: &[(Set, Sample)], model: &Model) -> Result<Vec<PlannedSample>> {
-    let context = model.engine.context();
-    let text = (&model.template, model.tokenizer.as_ref());
+/// Prints what the run would ask for.
+fn dry_run(
+    args: &EvalArgs,
+    plan: &EvalPlan,
+    samples: &[(Set, Sample)],
+    (commit, loading): (Option<&str>, &Loading),
+) -> Result<u8> {
+    let Outline { tokenizer, template, context } = model::outline(&plan.model, commit, loading)?;
+    let template = template.framed(plan.settings.framing.clone());
+    let planned = plan_samples(plan, samples, (&template, tokenizer.as_ref()), context)?;
+    let asked = match ModelName::parse(&plan.model)? {
+        ModelName::Endpoint(_) => Where::AtEndpoint,
+        _ => Where::Here,
+    };
+    let counted =
+        DryRun::of(&planned, &plan.settings, asked, tokenizer.counts_tokens(), plan.endpoint.prices);
+    print(&if args.json { serde_json::to_string_pretty(&counted)? } else { counted.text() });
+    Ok(0)
+}
+
+fn plan_samples(
+    plan: &EvalPlan,
+    samples: &[(Set, Sample)],
+    text: (&ChatTemplate, &dyn Tokenizer),
+    context: usize,
+) -> Result<Vec<PlannedSample>> {
+    if !text.1.counts_tokens() && plan.settings.unit == Unit::Tokens {
+        return Err(Failure::Usage {
+            problem: format!("--unit tokens: no tokenizer of {} is at hand to count with", plan.model),
+            hint:
+                "name one with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), or count --unit words"
+                    .into(),
+        }
+        .into());
+    }
     let planned = samples.iter().enumerate().map(|(at, (set, sample))| {
         let planned = eval::plan((*set, sample), &plan.settings, text, context);
         planned.with_context(|| format!("sample {} of {} ({})", at + 1, samples.len(), sample.id))

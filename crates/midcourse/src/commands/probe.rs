@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::args::ProbeArgs;
 use crate::failure::Failure;
 use crate::framing;
-use crate::model::{self, Model};
+use crate::model::{self, Loading, Model};
 use crate::session::into_anyhow;
 use crate::terminal::{print, say};
 
@@ -44,10 +44,9 @@ struct NextToken {
 /// Runs the command.
 pub(crate) fn run(args: &ProbeArgs) -> Result<u8> {
     let template = framing::choice(args.framing.chat_template.as_deref());
-    let mut model = model::load(
-        &args.model,
-        &LoadOptions { template, dtype: args.dtype.unwrap_or_default(), ..LoadOptions::default() },
-    )?;
+    args.endpoint.check(&args.model)?;
+    let local = LoadOptions { template, dtype: args.dtype.unwrap_or_default(), ..LoadOptions::default() };
+    let mut model = model::load(&args.model, &Loading { local, endpoint: args.endpoint.clone(), seed: 0 })?;
     model.template = model.template.framed(args.framing.framing());
     framing::note(&args.framing.framing(), &model.template).into_iter().for_each(say);
     let given = Given::of(args, &model, args.mode)?;

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
-use ureq::tls::{self, PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::cache::Remote;
 use super::name::{HubName, is_commit, is_path_within};
 use super::partial::Partial;
+use crate::endpoint;
 use crate::failure::Failure;
 use crate::progress::Transfer;
 use crate::storage;
@@ -83,7 +83,7 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_recv_response(Some(Duration::from_secs(120)))
             .timeout_per_read(Some(Duration::from_secs(60)))
-            .tls_config(tls()?)
+            .tls_config(endpoint::tls()?)
             .build()
             .new_agent();
         Ok(Self { agent, endpoint, origin, token: token()? })
@@ -402,28 +402,6 @@ fn may_mend(error: &ureq::Error) -> bool {
 /// 0.5, 1, 2, … seconds.
 fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(250 << attempt.min(8))
-}
-
-/// Whom to trust: the authorities of Mozilla's list, or those of the file that `SSL_CERT_FILE` names, as behind
-/// a company's proxy.
-fn tls() -> Result<TlsConfig> {
-    let Some(path) = storage::env_path("SSL_CERT_FILE") else { return Ok(TlsConfig::default()) };
-    let wrong = |problem: String| Failure::Usage {
-        problem: format!("SSL_CERT_FILE: {}: {problem}", path.display()),
-        hint: "name a file of certificates in PEM, or unset the variable".into(),
-    };
-    let pem = std::fs::read(&path).map_err(|error| wrong(error.to_string()))?;
-    let certificates: Vec<_> = tls::parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
-            Ok(_) => None,
-            Err(error) => Some(Err(wrong(error.to_string()))),
-        })
-        .collect::<std::result::Result<_, _>>()?;
-    if certificates.is_empty() {
-        return Err(wrong("expected certificates in PEM, found none".into()).into());
-    }
-    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build())
 }
 
 /// None for an address that is not of the web, or that carries a user's name.

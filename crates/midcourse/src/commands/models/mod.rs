@@ -33,7 +33,9 @@ fn pull(name: &str) -> Result<u8> {
     let path = match ModelName::parse(name)? {
         ModelName::Entry(entry) => pull_entry(entry)?,
         ModelName::Hub(hub) => hub::fetch(&hub, Extent::Whole)?.path,
-        ModelName::Script(_) | ModelName::Path(_) => return Err(not_in_a_cache(name).into()),
+        ModelName::Script(_) | ModelName::Path(_) | ModelName::Endpoint(_) => {
+            return Err(not_in_a_cache(name).into());
+        }
     };
     print(&path.display().to_string());
     Ok(0)
@@ -71,7 +73,9 @@ fn remove(name: &str) -> Result<u8> {
             }
             .into());
         }
-        ModelName::Script(_) | ModelName::Path(_) => return Err(not_in_a_cache(name).into()),
+        ModelName::Script(_) | ModelName::Path(_) | ModelName::Endpoint(_) => {
+            return Err(not_in_a_cache(name).into());
+        }
     };
     remove_dir(name, &dir)?;
     Ok(0)
