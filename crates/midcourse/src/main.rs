@@ -17,6 +17,7 @@ mod plan;
 mod progress;
 mod run;
 mod run_dir;
+mod serve;
 mod session;
 mod signals;
 mod storage;

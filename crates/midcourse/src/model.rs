@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use midcourse_core::engine::Continue;
+use midcourse_core::engine::{Continue, Score};
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::chat_template::TemplateChoice;
 use midcourse_engine::local::{LoadOptions, LocalModel};
@@ -18,11 +18,16 @@ use crate::input::{hex, sha256_of_file};
 
 /// A model that can be evaluated.
 pub(crate) struct Model {
-    pub engine: Box<dyn Continue>,
-    pub tokenizer: Box<dyn Tokenizer>,
+    pub engine: Box<dyn Engine>,
+    pub tokenizer: Box<dyn Tokenizer + Send + Sync>,
     pub template: ChatTemplate,
     pub identity: Identity,
 }
+
+/// What the binary asks of an engine.
+pub(crate) trait Engine: Continue + Score + Send + Sync {}
+
+impl<E: Continue + Score + Send + Sync> Engine for E {}
 
 /// What a manifest says of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

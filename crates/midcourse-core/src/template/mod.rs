@@ -21,5 +21,5 @@ mod turn;
 pub use chat_template::ChatTemplate;
 pub use date::Date;
 pub use framing::{Framing, Rewriting, System, Thinking};
-pub use prefill::{Mode, Prefill, Proof, prefill};
+pub use prefill::{Mode, Prefill, Proof, encode_text, prefill};
 pub use tokens::{Encoding, SpecialTokens, TokenizeError, Tokenizer};

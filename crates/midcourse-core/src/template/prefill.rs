@@ -184,6 +184,21 @@ impl Prefill {
     }
 }
 
+/// The tokens of a text without a conversation around it, as a model is given the text of a completion: special-token
+/// strings in it are control tokens, and the beginning of sequence stands first where the tokenizer adds one, but
+/// never twice.
+pub fn encode_text(
+    tokenizer: &dyn Tokenizer,
+    text: &str,
+    adds_bos: bool,
+) -> std::result::Result<Vec<TokenId>, TokenizeError> {
+    let encoding = tokenizer.encode(text, &[])?;
+    if !adds_bos {
+        return Ok(encoding.ids);
+    }
+    Ok(with_bos(tokenizer, (encoding.ids, encoding.offsets)).0)
+}
+
 type Tokens = (Vec<TokenId>, Vec<Range<usize>>);
 
 fn encode(

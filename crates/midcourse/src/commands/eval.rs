@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use midcourse_core::data::Sample;
 use midcourse_core::eval::{self, PlannedSample, Set};
 use midcourse_core::report::strip_controls;
+use midcourse_core::template::Tokenizer;
 use midcourse_engine::local::{BatchLimits, LoadOptions};
 
 use crate::args::EvalArgs;
@@ -119,7 +120,7 @@ fn read_data(plan: &EvalPlan) -> Result<(Samples, Vec<DataIdentity>)> {
 
 fn plan_samples(plan: &EvalPlan, samples: &[(Set, Sample)], model: &Model) -> Result<Vec<PlannedSample>> {
     let context = model.engine.context();
-    let text = (&model.template, model.tokenizer.as_ref());
+    let text: (_, &dyn Tokenizer) = (&model.template, model.tokenizer.as_ref());
     let planned = samples.iter().enumerate().map(|(at, (set, sample))| {
         let planned = eval::plan((*set, sample), &plan.settings, text, context);
         planned.with_context(|| format!("sample {} of {} ({})", at + 1, samples.len(), sample.id))
