@@ -8,7 +8,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChatTemplate, TokenizeError, Tokenizer, turn};
+use super::turn::{self, Next};
+use super::{ChatTemplate, TokenizeError, Tokenizer};
+use crate::chat::Message;
 use crate::engine::TokenId;
 use crate::{Error, Result};
 
@@ -88,7 +90,20 @@ pub fn prefill(
     (prompt, response): (&str, &str),
     mode: Mode,
 ) -> Result<Prefill> {
-    let turn = turn::open(template, prompt, response)?;
+    prefill_after(template, tokenizer, (&[Message::user(prompt)], response), mode)
+}
+
+/// The same for a response to a whole conversation. A system message in it stands in the place of the framing's.
+///
+/// # Errors
+/// As [`prefill`].
+pub fn prefill_after(
+    template: &ChatTemplate,
+    tokenizer: &dyn Tokenizer,
+    (messages, response): (&[Message], &str),
+    mode: Mode,
+) -> Result<Prefill> {
+    let turn = turn::open(template, messages, response)?;
     let turn::Turn { answered, question, response_at, lead, rewritten } = turn;
     let tokens = |text: &str, plain: &[Range<usize>]| encode(template, tokenizer, text, plain);
     let (ids, offsets) = with_bos(tokenizer, tokens(&answered.text, &answered.plain)?);
@@ -114,6 +129,20 @@ pub fn prefill(
         n_special_as_text,
         rewritten,
     })
+}
+
+/// The tokens of a conversation, special-token strings in its messages kept as text.
+///
+/// # Errors
+/// When the template fails or rewrites a message, or the tokenizer refuses the text.
+pub fn encode_conversation(
+    template: &ChatTemplate,
+    tokenizer: &dyn Tokenizer,
+    messages: &[Message],
+    next: Next,
+) -> Result<Vec<TokenId>> {
+    let written = turn::conversation(template, messages, next)?;
+    Ok(with_bos(tokenizer, encode(template, tokenizer, &written.text, &written.plain)?).0)
 }
 
 impl Prefill {

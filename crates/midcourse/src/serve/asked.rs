@@ -2,11 +2,12 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use midcourse_core::engine::Sampling;
+use midcourse_core::engine::{Sampling, TokenId};
 use serde_json::Value;
 
 use super::error::ApiError;
 use super::fields::{Fields, wrong};
+use super::scheduler::{Delivery, Job, Scoring};
 
 /// Most paths of a prompt.
 const MAX_N: usize = 128;
@@ -109,8 +110,26 @@ impl Asked {
         })
     }
 
-    pub(super) fn sampling(&self, max_new_tokens: usize) -> Sampling {
-        Sampling { temperature: self.temperature, top_p: self.top_p, max_new_tokens }
+    /// What the engine is asked.
+    pub(super) fn job(
+        &self,
+        prompts: Vec<Vec<TokenId>>,
+        max_new_tokens: usize,
+        scoring: Option<Scoring>,
+    ) -> Result<Job, ApiError> {
+        let delivery = if self.stream == Streaming::Off { Delivery::Whole } else { Delivery::Stream };
+        if let (Some(_), Delivery::Stream) = (scoring, delivery) {
+            return Err(ApiError::field("logprobs", "not supported with stream; leave one of the two out"));
+        }
+        Ok(Job {
+            prompts: prompts.into_iter().map(Into::into).collect(),
+            n: self.n,
+            seed: self.seed,
+            sampling: Sampling { temperature: self.temperature, top_p: self.top_p, max_new_tokens },
+            stops: self.stops.clone(),
+            scoring,
+            delivery,
+        })
     }
 }
 

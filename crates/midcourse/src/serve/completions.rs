@@ -1,16 +1,14 @@
 //! `/v1/completions`: token ids or text in, continuations and log-probabilities out.
 
-use std::sync::Arc;
-
 use midcourse_core::engine::TokenId;
-use midcourse_core::template::encode_text;
 use serde_json::Value;
 
-use super::asked::{Asked, MAX_LIKELIEST, MAX_PATHS, Streaming};
+use super::asked::{Asked, MAX_LIKELIEST, MAX_PATHS};
 use super::error::ApiError;
 use super::fields::{Fields, token_ids, wrong};
 use super::reply::{Generation, Kind};
-use super::scheduler::{Delivery, Job, Scope, Scoring};
+use super::scheduler::{Scope, Scoring};
+use super::tokens::text_ids;
 use crate::model::Model;
 
 /// Tokens that are sampled where a request names no number, as OpenAI's API does it.
@@ -35,22 +33,9 @@ pub(super) fn generation(fields: &Fields, model: &Model) -> Result<Generation, A
     }
     let of = if echo { Scope::Everything } else { Scope::Sampled };
     let scoring = n_likeliest.map(|n_likeliest| Scoring { of, n_likeliest });
-    let delivery = if asked.stream == Streaming::Off { Delivery::Whole } else { Delivery::Stream };
-    if let (Some(_), Delivery::Stream) = (scoring, delivery) {
-        return Err(ApiError::field("logprobs", "not supported with stream; leave one of the two out"));
-    }
-    let (prompts, texts): (Vec<Arc<[TokenId]>>, Vec<_>) =
-        prompts.into_iter().map(|prompt| (prompt.ids.into(), prompt.text)).unzip();
+    let (prompts, texts): (_, Vec<_>) = prompts.into_iter().map(|prompt| (prompt.ids, prompt.text)).unzip();
     let echoed = if echo { texts } else { Vec::new() };
-    let job = Job {
-        prompts,
-        n: asked.n,
-        seed: asked.seed,
-        sampling: asked.sampling(max_tokens),
-        stops: asked.stops.clone(),
-        scoring,
-        delivery,
-    };
+    let job = asked.job(prompts, max_tokens, scoring)?;
     Ok(Generation { kind: Kind::Completions, job, echoed, asked })
 }
 
@@ -69,20 +54,24 @@ fn check_room(prompts: &[Prompt], max_tokens: usize, context: usize) -> Result<(
                 format!("expected at least one token, found none (number {at})"),
             ));
         }
-        room(ids.len(), max_tokens, context)?;
+        room("prompt", ids.len(), (max_tokens, context))?;
     }
     Ok(())
 }
 
-/// Refuses a prompt that has no room for its answer.
-pub(super) fn room(n_prompt: usize, max_tokens: usize, context: usize) -> Result<(), ApiError> {
-    if n_prompt + max_tokens <= context {
+/// Refuses a prompt that has no room for its answer in the model's context.
+pub(super) fn room(
+    field: &str,
+    n_prompt: usize,
+    (max_tokens, context): (usize, usize),
+) -> Result<(), ApiError> {
+    if n_prompt.saturating_add(max_tokens) <= context {
         return Ok(());
     }
-    let message = format!(
-        "expected prompt and max_tokens within the model's context of {context} tokens, found {n_prompt} and {max_tokens}"
+    let problem = format!(
+        "expected at most {context} tokens together with max_tokens, the model's context, found {n_prompt} and {max_tokens}"
     );
-    Err(ApiError { code: Some("context_length_exceeded"), ..ApiError::field("prompt", message) })
+    Err(ApiError { code: Some("context_length_exceeded"), ..ApiError::field(field, problem) })
 }
 
 /// The prompts: a text or a list of token ids, or a list of either.
@@ -91,12 +80,7 @@ fn prompts(fields: &Fields, model: &Model) -> Result<Vec<Prompt>, ApiError> {
     let value = fields
         .get("prompt")
         .ok_or_else(|| ApiError::field("prompt", format!("expected {EXPECTED}, found none")))?;
-    let adds = fields.get("add_special_tokens").is_none() || fields.flag("add_special_tokens")?;
-    let of_text = |text: &str| {
-        let ids =
-            encode_text(model.tokenizer.as_ref(), text, adds).map_err(|e| ApiError::field("prompt", e))?;
-        Ok(Prompt { ids, text: text.to_owned() })
-    };
+    let of_text = |text: &str| Ok(Prompt { ids: text_ids(fields, text, model)?, text: text.to_owned() });
     let of_ids = |list: &[Value]| {
         let ids = token_ids("prompt", list, model.engine.vocab())?;
         let text = model.tokenizer.decode(&ids).map_err(|e| ApiError::field("prompt", e))?;

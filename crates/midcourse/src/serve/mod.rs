@@ -5,6 +5,7 @@
 //! API with vLLM's extensions (`docs/serve.md` says which). What a request does not get here it is refused, by name.
 
 mod asked;
+mod chat;
 mod completions;
 mod error;
 mod fields;
@@ -174,6 +175,7 @@ impl Server {
         Ok(match path {
             "/tokenize" => Routed::Answered(tokens::tokenize(&fields, &self.model)?),
             "/detokenize" => Routed::Answered(tokens::detokenize(&fields, &self.model)?),
+            "/v1/chat/completions" => Routed::Asked(Box::new(chat::generation(&fields, &self.model)?)),
             _ => Routed::Asked(Box::new(completions::generation(&fields, &self.model)?)),
         })
     }
