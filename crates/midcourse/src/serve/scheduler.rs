@@ -242,13 +242,13 @@ impl Batch<'_> {
         if finish == Finish::Stopped && self.stopping() {
             return path.tell(Event::Failed(stopping()));
         }
-        match self.scores(path, &tokens, finish) {
-            Ok(scores) => {
-                let ended = Ended { tokens, finish, scores };
-                path.tell(Event::Ended { path: path.number, ended });
-            }
-            Err(error) => path.tell(Event::Failed(ApiError::internal(error))),
-        }
+        let event = match self.scores(path, &tokens, finish) {
+            Ok(scores) => Event::Ended { path: path.number, ended: Ended { tokens, finish, scores } },
+            Err(error) if error.is::<midcourse_engine::Error>() => Event::Failed(ApiError::internal(error)),
+            // An engine without probabilities says so.
+            Err(error) => Event::Failed(ApiError::field("logprobs", error)),
+        };
+        path.tell(event);
     }
 
     fn scores(&self, path: &Path, tokens: &[TokenId], finish: Finish) -> Result<Vec<Scored>, BoxError> {
