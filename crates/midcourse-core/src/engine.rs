@@ -43,6 +43,15 @@ pub struct PathSpec {
     pub seed: u32,
 }
 
+/// The seed of a path among those that leave one fork: consecutive from `first`, in 31 bits, as servers count
+/// seeds up when one request asks for several paths.
+pub fn path_seed(first: u32, path: usize) -> u32 {
+    first.wrapping_add(path as u32) & SEED_MASK
+}
+
+/// Seeds have 31 bits.
+pub(crate) const SEED_MASK: u32 = 0x7fff_ffff;
+
 /// How the next token is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
@@ -121,7 +130,7 @@ impl std::ops::AddAssign for Usage {
 
 /// Where trees come from and where grown paths go.
 pub trait Forest {
-    /// The next tree to grow, or none when all are planted (or no more are wanted).
+    /// The next tree to grow, or none for now: it is asked again as long as trees grow.
     fn plant(&mut self) -> Option<Tree>;
 
     /// Whether paths that have not begun to grow should be left alone.
@@ -164,6 +173,35 @@ pub trait Weigh {
     ///
     /// What is said of a fork depends on its trunk and lead alone, not on the forks beside it.
     fn weigh(&self, tree: &Tree, candidates: &[TokenId]) -> std::result::Result<Vec<Vec<f64>>, BoxError>;
+}
+
+/// How likely a model finds a token of a given text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scored {
+    /// The token.
+    pub token: TokenId,
+    /// Its natural-log probability after the tokens before it.
+    pub logprob: f64,
+    /// The likeliest tokens in its place with natural-log probabilities, likeliest first.
+    pub likeliest: Vec<(TokenId, f64)>,
+}
+
+/// A model that tells how likely it finds a text, token by token.
+pub trait Score {
+    /// Token ids are below this.
+    fn vocab(&self) -> usize;
+
+    /// Scores the tokens from number `from` (at least 1) on, with the `n_likeliest` in the place of each.
+    ///
+    /// # Errors
+    /// When the tokens do not fit the context or the model's numbers are not finite, or for a model without
+    /// probabilities.
+    fn score(
+        &self,
+        tokens: &[TokenId],
+        from: usize,
+        n_likeliest: usize,
+    ) -> std::result::Result<Vec<Scored>, BoxError>;
 }
 
 /// A conversation that waits for its answer.

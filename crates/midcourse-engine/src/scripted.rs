@@ -9,7 +9,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use midcourse_core::engine::{
-    BoxError, Continue, Finish, Forest, Fork, Grown, Growth, PathSpec, Sampling, TokenId, Tree, Usage,
+    BoxError, Continue, Finish, Forest, Fork, Grown, Growth, PathSpec, Sampling, Score, Scored, TokenId,
+    Tree, Usage,
 };
 use midcourse_core::template::{ChatTemplate, Encoding, SpecialTokens, TokenizeError, Tokenizer};
 use serde::Deserialize;
@@ -115,6 +116,16 @@ impl Continue for Scripted {
         let tree = Tree { trunk: tokens.to_vec(), forks: Vec::new() };
         let fork = Fork { at: tokens.len(), lead: Vec::new(), paths: Vec::new() };
         Ok(vec![(self.line(&tree, &fork, PathSpec { id: 0, seed: 0 })[0], 0.0)])
+    }
+}
+
+impl Score for Scripted {
+    fn vocab(&self) -> usize {
+        256 + CONTROLS.len()
+    }
+
+    fn score(&self, _: &[TokenId], _: usize, _: usize) -> std::result::Result<Vec<Scored>, BoxError> {
+        Err("a script has no probabilities".into())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Eval(Box<EvalArgs>),
     /// Show what a model is given for one prefix, prove the prefill, and list the likeliest next tokens
     Probe(Box<ProbeArgs>),
+    /// Serve a model over HTTP as OpenAI's API does, for other programs to use
+    Serve(ServeArgs),
     /// Make the pages of a finished run again
     Report {
         /// Directory of the run
@@ -98,6 +101,34 @@ pub(crate) struct ProbeArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `midcourse serve`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// The model, as for eval
+    #[arg(long, value_name = "M")]
+    pub model: String,
+    /// Address to listen on; others than this machine can reach 0.0.0.0
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Port to listen on; 0 takes any that is free, which is printed
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub port: u16,
+    /// Most requests that wait; more are told to come back later
+    #[arg(long, value_name = "N", default_value_t = 256, allow_negative_numbers = true)]
+    pub max_queue: usize,
+    #[command(flatten)]
+    pub framing: FramingOptions,
+    /// How weights are kept in memory, as for eval [default: auto]
+    #[arg(long, value_parser = crate::plan::names::<DtypeChoice>(crate::plan::DTYPES))]
+    pub dtype: Option<DtypeChoice>,
+    /// Processor threads [default: all]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<usize>,
+    /// Most paths growing at once [default: no limit]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub batch_paths: Option<usize>,
 }
 
 /// What to do with data.

@@ -19,6 +19,7 @@ mod plan;
 mod progress;
 mod run;
 mod run_dir;
+mod serve;
 mod session;
 mod signals;
 mod storage;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use midcourse_core::engine::Continue;
+use midcourse_core::engine::{Continue, Score};
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::chat_template::TemplateChoice;
 use midcourse_engine::local::{LoadOptions, LocalModel, ModelHeader};
@@ -18,10 +18,10 @@ use crate::failure::Failure;
 use crate::hub::{self, Extent, HubName};
 use crate::input::{hex, sha256_of_file};
 
-/// A model that can be evaluated.
-pub(crate) struct Model {
-    pub engine: Box<dyn Continue>,
-    pub tokenizer: Box<dyn Tokenizer>,
+/// A model that can be evaluated, or one that can do more.
+pub(crate) struct Model<E: ?Sized = dyn Continue> {
+    pub engine: Box<E>,
+    pub tokenizer: Box<dyn Tokenizer + Send + Sync>,
     pub template: ChatTemplate,
     pub identity: Identity,
     /// What was found out about its server, and proved.
@@ -45,6 +45,21 @@ pub(crate) struct Loading {
     pub endpoint: EndpointOptions,
     /// Draws the waits between tries of requests.
     pub seed: u64,
+}
+
+/// What engines in this process can do.
+pub(crate) trait Embedded: Continue + Score + Send + Sync {}
+
+impl<E: Continue + Score + Send + Sync> Embedded for E {}
+
+/// A model in this process.
+pub(crate) type EmbeddedModel = Model<dyn Embedded>;
+
+impl From<EmbeddedModel> for Model {
+    fn from(model: EmbeddedModel) -> Self {
+        let Model { engine, tokenizer, template, identity, survey } = model;
+        Self { engine, tokenizer, template, identity, survey }
+    }
 }
 
 /// What a manifest says of a model.
@@ -131,9 +146,16 @@ pub(crate) fn load(name: &str, loading: &Loading) -> Result<Model> {
 /// The same, at a commit of the hub: a run that is resumed goes on with the one it was begun with.
 pub(crate) fn load_at(name: &str, commit: Option<&str>, loading: &Loading) -> Result<Model> {
     match ModelName::parse(name)? {
-        ModelName::Script(script) => scripted(name, &script, &loading.local.template),
         ModelName::Endpoint(endpoint) => at_endpoint(&endpoint, loading),
-        parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, &loading.local),
+        _ => Ok(embedded(name, commit, &loading.local)?.into()),
+    }
+}
+
+/// Loads a model into this process.
+pub(crate) fn embedded(name: &str, commit: Option<&str>, options: &LoadOptions) -> Result<EmbeddedModel> {
+    match ModelName::parse(name)? {
+        ModelName::Script(script) => scripted(name, &script, &options.template),
+        parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, options),
     }
 }
 
@@ -204,7 +226,7 @@ pub(crate) fn locate(name: &str, parsed: &ModelName, extent: Extent) -> Result<L
     Ok(Located { path, commit: None })
 }
 
-fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<Model> {
+fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<EmbeddedModel> {
     let model = LocalModel::load(&located.path, name, options)?;
     let description = format!("{}, {}", model.engine.config().describe(), model.engine.dtype().name());
     let mut identity = identity(name, "local", &model.files, &model.template, description)?;
@@ -240,7 +262,7 @@ fn at_endpoint(name: &EndpointName, loading: &Loading) -> Result<Model> {
     })
 }
 
-fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<Model> {
+fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<EmbeddedModel> {
     if *template != TemplateChoice::Own {
         return Err(Failure::Usage {
             problem: "--chat-template: a script has one of its own".into(),

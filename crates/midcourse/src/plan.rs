@@ -290,20 +290,7 @@ impl EvalOptions {
             seed: self.seed.unwrap_or(0),
         };
         settings.check()?;
-        for (flag, value) in
-            [("threads", self.threads), ("batch-paths", self.batch_paths), ("limit", self.limit)]
-        {
-            if flag == "threads" && value > Some(MAX_THREADS) {
-                let problem = format!("--threads: expected 1 to {MAX_THREADS}, found {}", value.unwrap_or(0));
-                return Err(
-                    Failure::Usage { problem, hint: "leave the flag out for all processors".into() }.into()
-                );
-            }
-            if value == Some(0) {
-                let problem = format!("--{flag}: expected 1 or more, found 0");
-                return Err(Failure::Usage { problem, hint: "leave the flag out for no limit".into() }.into());
-            }
-        }
+        check_counts(&[("threads", self.threads), ("batch-paths", self.batch_paths), ("limit", self.limit)])?;
         let model = self.model.clone().ok_or_else(|| missing("model", "the model to evaluate"))?;
         self.endpoint.check(&model)?;
         Ok(EvalPlan {
@@ -323,6 +310,23 @@ impl EvalOptions {
             settings,
         })
     }
+}
+
+/// Refuses 0, and more threads than there can be.
+pub(crate) fn check_counts(counts: &[(&str, Option<usize>)]) -> Result<()> {
+    for &(flag, value) in counts {
+        if flag == "threads" && value > Some(MAX_THREADS) {
+            let problem = format!("--threads: expected 1 to {MAX_THREADS}, found {}", value.unwrap_or(0));
+            return Err(
+                Failure::Usage { problem, hint: "leave the flag out for all processors".into() }.into()
+            );
+        }
+        if value == Some(0) {
+            let problem = format!("--{flag}: expected 1 or more, found 0");
+            return Err(Failure::Usage { problem, hint: "leave the flag out for no limit".into() }.into());
+        }
+    }
+    Ok(())
 }
 
 fn example(flag: &str) -> &'static str {

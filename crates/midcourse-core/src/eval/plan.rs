@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::{EvalSettings, Outcome, Set, Trial, Unit};
 use crate::data::Sample;
-use crate::engine::{Fork, PathSpec, TokenId, Tree};
+use crate::engine::{Fork, PathSpec, SEED_MASK, TokenId, Tree, path_seed};
 use crate::template::{ChatTemplate, Prefill, Proof, Sent, Tokenizer, prefill};
 use crate::{Error, Result};
 
@@ -179,12 +179,9 @@ impl PlannedSample {
 impl PlannedFork {
     /// The seed of a path: consecutive, so that one request for several paths can carry it.
     pub fn path_seed(&self, path: usize) -> u32 {
-        self.seed.wrapping_add(path as u32) & SEED_MASK
+        path_seed(self.seed, path)
     }
 }
-
-/// Seeds have 31 bits.
-const SEED_MASK: u32 = 0x7fff_ffff;
 
 /// A number that depends on run, sample and length.
 fn hash(seed: u64, sample: &str, k: Option<usize>) -> u64 {

@@ -51,6 +51,7 @@ pub fn names() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Message;
     use crate::template::turn;
     use crate::template::{ChatTemplate, Framing, System};
 
@@ -58,7 +59,7 @@ mod tests {
         let source = find(name).unwrap().source;
         let template = ChatTemplate::new(name, source, "<s>", "</s>").unwrap();
         let template = template.framed(Framing { system, ..Framing::default() });
-        let turn = turn::open(&template, "May I?", "Yes, ").unwrap();
+        let turn = turn::open(&template, &[Message::user("May I?")], "Yes, ").unwrap();
         [turn.question.text, turn.answered.text, turn.lead]
     }
 

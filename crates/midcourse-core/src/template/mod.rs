@@ -21,5 +21,6 @@ mod turn;
 pub use chat_template::ChatTemplate;
 pub use date::Date;
 pub use framing::{Framing, Rewriting, System, Thinking};
-pub use prefill::{Mode, Prefill, Proof, prefill};
+pub use prefill::{Mode, Prefill, Proof, encode_conversation, encode_text, prefill, prefill_after};
 pub use tokens::{Encoding, Sent, SpecialTokens, TokenizeError, Tokenizer};
+pub use turn::{Next, Thought};

@@ -8,7 +8,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChatTemplate, TokenizeError, Tokenizer, turn};
+use super::turn::{self, Next};
+use super::{ChatTemplate, TokenizeError, Tokenizer};
+use crate::chat::Message;
 use crate::engine::TokenId;
 use crate::{Error, Result};
 
@@ -88,7 +90,20 @@ pub fn prefill(
     (prompt, response): (&str, &str),
     mode: Mode,
 ) -> Result<Prefill> {
-    let turn = turn::open(template, prompt, response)?;
+    prefill_after(template, tokenizer, (&[Message::user(prompt)], response), mode)
+}
+
+/// The same for a response to a whole conversation. A system message in it stands in the place of the framing's.
+///
+/// # Errors
+/// As [`prefill`].
+pub fn prefill_after(
+    template: &ChatTemplate,
+    tokenizer: &dyn Tokenizer,
+    (messages, response): (&[Message], &str),
+    mode: Mode,
+) -> Result<Prefill> {
+    let turn = turn::open(template, messages, response)?;
     let turn::Turn { answered, question, response_at, lead, rewritten } = turn;
     let tokens = |text: &str, plain: &[Range<usize>]| encode(template, tokenizer, text, plain);
     let (ids, offsets) = with_bos(tokenizer, tokens(&answered.text, &answered.plain)?);
@@ -114,6 +129,20 @@ pub fn prefill(
         n_special_as_text,
         rewritten,
     })
+}
+
+/// The tokens of a conversation, special-token strings in its messages kept as text.
+///
+/// # Errors
+/// When the template fails or rewrites a message, or the tokenizer refuses the text.
+pub fn encode_conversation(
+    template: &ChatTemplate,
+    tokenizer: &dyn Tokenizer,
+    messages: &[Message],
+    next: Next,
+) -> Result<Vec<TokenId>> {
+    let written = turn::conversation(template, messages, next)?;
+    Ok(with_bos(tokenizer, encode(template, tokenizer, &written.text, &written.plain)?).0)
 }
 
 impl Prefill {
@@ -182,6 +211,21 @@ impl Prefill {
         let cuts_none = |at: &usize| *at == 0 || ends_at(tokens[*at - 1].end, tokens[*at].start);
         (k..tokens.len()).find(cuts_none).unwrap_or(tokens.len())
     }
+}
+
+/// The tokens of a text without a conversation around it, as a model is given the text of a completion: special-token
+/// strings in it are control tokens, and the beginning of sequence stands first where the tokenizer adds one, but
+/// never twice.
+pub fn encode_text(
+    tokenizer: &dyn Tokenizer,
+    text: &str,
+    adds_bos: bool,
+) -> std::result::Result<Vec<TokenId>, TokenizeError> {
+    let encoding = tokenizer.encode(text, &[])?;
+    if !adds_bos {
+        return Ok(encoding.ids);
+    }
+    Ok(with_bos(tokenizer, (encoding.ids, encoding.offsets)).0)
 }
 
 type Tokens = (Vec<TokenId>, Vec<Range<usize>>);

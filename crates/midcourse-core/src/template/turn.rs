@@ -12,13 +12,21 @@ use std::ops::Range;
 use super::ChatTemplate;
 use super::chat_template::NextTurn;
 use super::framing::{Rewriting, System, Thinking};
-use crate::chat::Message;
+use crate::chat::{Message, Role};
 use crate::{Error, Result};
 
 const SYSTEM_MARK: &str = "\u{e000}system\u{e001}";
 const PROMPT_MARK: &str = "\u{e000}prompt\u{e001}";
 const RESPONSE_MARK: &str = "\u{e000}response\u{e001}";
 const LATER_MARK: &str = "\u{e000}later\u{e001}";
+
+/// What stands in the place of a message, by its number.
+fn mark(number: usize) -> String {
+    format!("\u{e000}{number}\u{e001}")
+}
+
+/// Ways to read a rendered conversation that are followed at once.
+const MAX_READINGS: usize = 16;
 
 /// An opened turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,77 +57,137 @@ impl Written {
     }
 }
 
-/// What a template writes before each of the texts that come before the response, and which text it is.
-type Before = Vec<(String, Said)>;
-
+/// What follows the last message of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
-    System,
-    Prompt,
+pub enum Next {
+    /// The model's answer, about to begin.
+    Answer(Thought),
+    /// Nothing: the last message is a finished turn.
+    Closed,
 }
 
-/// What people say.
+/// What a thinking model thinks before an answer that is about to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thought {
+    /// As the framing says.
+    Framed,
+    /// Whatever the model likes: its template is told that it thinks.
+    Free,
+}
+
+/// What a template writes before each of the messages, and the message's number.
+type Before = Vec<(String, usize)>;
+
+/// The messages that stand before the answer.
 #[derive(Clone, Copy)]
-struct Texts<'t> {
-    system: Option<&'t str>,
-    prompt: &'t str,
-}
+struct Said<'t>(&'t [Message]);
 
-impl<'t> Texts<'t> {
-    fn get(self, said: Said) -> &'t str {
-        match said {
-            Said::System => self.system.unwrap_or(""),
-            Said::Prompt => self.prompt,
+impl<'t> Said<'t> {
+    fn has_system(self) -> bool {
+        self.0.iter().any(|message| message.role == Role::System)
+    }
+
+    /// The messages, with marks in the place of their texts.
+    fn marked(self) -> Vec<Message> {
+        let marked =
+            |(number, message): (usize, &Message)| Message { role: message.role, content: mark(number) };
+        self.0.iter().enumerate().map(marked).collect()
+    }
+
+    /// The texts of the messages as `open` has them, each as it is or trimmed, and what stands after them.
+    fn readings<'o>(self, before: &Before, open: &'o str) -> Vec<(Vec<&'t str>, &'o str)> {
+        let mut readings = vec![(Vec::new(), open)];
+        for (literal, number) in before {
+            let text = self.0[*number].content.as_str();
+            let trimmed = text.trim_matches(super::jinja::is_space);
+            let forms = if trimmed == text { vec![text] } else { vec![text, trimmed] };
+            let further = readings.iter().flat_map(|(texts, rest)| {
+                forms.iter().filter_map(move |form| {
+                    let rest = rest.strip_prefix(literal.as_str())?.strip_prefix(form)?;
+                    Some((texts.iter().copied().chain([*form]).collect(), rest))
+                })
+            });
+            readings = further.take(MAX_READINGS).collect();
         }
-    }
-
-    fn messages(self) -> Vec<Message> {
-        let system = self.system.map(Message::system);
-        system.into_iter().chain([Message::user(self.prompt)]).collect()
-    }
-
-    /// The texts as they are, and with each of them trimmed.
-    fn variants(self) -> Vec<Self> {
-        let trimmed = |text: &'t str| text.trim_matches(super::jinja::is_space);
-        let systems = [self.system, self.system.map(trimmed)];
-        let prompts = [self.prompt, trimmed(self.prompt)];
-        let pairs = systems.into_iter().flat_map(|system| prompts.map(|prompt| Self { system, prompt }));
-        pairs.collect()
-    }
-
-    fn fill(self, before: &Before) -> Written {
-        let mut written = Written::default();
-        for (literal, said) in before {
-            written.text.push_str(literal);
-            written.say(self.get(*said));
-        }
-        written
+        readings
     }
 }
 
-/// Opens the turn of `response` to `prompt`.
+/// A conversation of `before` with the texts put in.
+fn fill(before: &Before, texts: &[&str]) -> Written {
+    let mut written = Written::default();
+    for ((literal, _), text) in before.iter().zip(texts) {
+        written.text.push_str(literal);
+        written.say(text);
+    }
+    written
+}
+
+/// The system prompt that the framing puts before a conversation that has none, and the conversation.
+pub(super) fn framed(template: &ChatTemplate, messages: &[Message]) -> Vec<Message> {
+    let has_system = Said(messages).has_system();
+    let system = match &template.framing().system {
+        System::Text(text) if !has_system => Some(Message::system(text)),
+        _ => None,
+    };
+    system.into_iter().chain(messages.iter().cloned()).collect()
+}
+
+/// Opens the turn of `response` to `messages`.
 ///
 /// # Errors
 /// When the template fails, cannot be framed as asked, or changes the response and may not.
-pub(super) fn open(template: &ChatTemplate, prompt: &str, response: &str) -> Result<Turn> {
-    let system = match &template.framing().system {
-        System::Text(text) => Some(text.as_str()),
-        _ => None,
-    };
-    let texts = Texts { system, prompt };
-    let skeleton = Skeleton::of(template, system.is_some())?;
-    let (texts, written) = skeleton.response_as_written(template, texts, response)?;
+pub(super) fn open(template: &ChatTemplate, messages: &[Message], response: &str) -> Result<Turn> {
+    let messages = framed(template, messages);
+    let said = Said(&messages);
+    let skeleton = Skeleton::of(template, said)?;
+    let (texts, written) = skeleton.response_as_written(template, said, response)?;
     let rewritten = written != response;
     if rewritten && template.framing().rewriting == Rewriting::Refused {
         return Err(rewrites(template));
     }
-    let mut question = texts.fill(&skeleton.framed);
+    let mut question = fill(&skeleton.framed, &texts);
     let mut answered = question.clone();
     question.text.push_str(&skeleton.question_opening);
     answered.text.push_str(&skeleton.answer_opening);
     let response_at = answered.text.len();
     answered.say(&written);
     Ok(Turn { answered, question, response_at, lead: skeleton.new_turn, rewritten })
+}
+
+/// A conversation with the answer about to begin, or closed after its last message.
+///
+/// # Errors
+/// When the template fails, cannot be framed as asked, or changes a message.
+pub(super) fn conversation(template: &ChatTemplate, messages: &[Message], next: Next) -> Result<Written> {
+    let messages = framed(template, messages);
+    let said = Said(&messages);
+    let next_turn = if next == Next::Closed { NextTurn::NotOpened } else { NextTurn::Opened };
+    let render = |messages: &[Message]| match next {
+        Next::Answer(Thought::Free) => template.render_thinking(messages, next_turn, true),
+        _ => template.render(messages, next_turn),
+    };
+    let literal = render(&said.marked()).map_err(|error| refuses_system(template, said, error))?;
+    let (before, end) = split(template, &literal, said)?;
+    let whole = render(&messages)?;
+    let readings = said.readings(&before, &whole);
+    let texts =
+        readings.into_iter().find(|(_, rest)| *rest == end).ok_or_else(|| rewrites_message(template))?.0;
+    let mut written = fill(&framed_before(template, said, &before)?, &texts);
+    let opening = match next {
+        Next::Answer(Thought::Framed) => Thoughts::of(template, said)?.opening(&end),
+        _ => end,
+    };
+    written.text.push_str(&opening);
+    Ok(written)
+}
+
+/// The text before the messages, without a system prompt of the template's own where none is wanted.
+fn framed_before(template: &ChatTemplate, said: Said<'_>, before: &Before) -> Result<Before> {
+    match template.framing().system {
+        System::None if !said.has_system() => without_system(template, before),
+        _ => Ok(before.clone()),
+    }
 }
 
 /// A template's own text.
@@ -138,22 +206,20 @@ struct Skeleton {
 }
 
 impl Skeleton {
-    fn of(template: &ChatTemplate, has_system: bool) -> Result<Self> {
-        let marks = Texts { system: has_system.then_some(SYSTEM_MARK), prompt: PROMPT_MARK };
-        let mut answered = marks.messages();
+    fn of(template: &ChatTemplate, said: Said<'_>) -> Result<Self> {
+        let mut answered = said.marked();
         answered.push(Message::assistant(RESPONSE_MARK));
         let literal = template.render(&answered, NextTurn::Opened);
-        let literal =
-            literal.map_err(|error| if has_system { refuses_system(template, error) } else { error })?;
+        let literal = literal.map_err(|error| refuses_system(template, said, error))?;
         let (whole, new_turn) = literal.split_once(RESPONSE_MARK).ok_or_else(|| lacks(template))?;
-        let (before, middle) = split(template, whole, has_system)?;
-        let once =
-            |text: &str| ![SYSTEM_MARK, PROMPT_MARK, RESPONSE_MARK].iter().any(|mark| text.contains(mark));
-        if !once(new_turn) {
+        let (before, middle) = split(template, whole, said)?;
+        if new_turn.contains(RESPONSE_MARK)
+            || (0..said.0.len()).any(|number| new_turn.contains(&mark(number)))
+        {
             return Err(repeats(template));
         }
-        let question = template.render(&marks.messages(), NextTurn::Opened)?;
-        let (question_before, header) = split(template, &question, has_system)?;
+        let question = template.render(&said.marked(), NextTurn::Opened)?;
+        let (question_before, header) = split(template, &question, said)?;
         if question_before != before {
             return Err(unsupported(
                 template,
@@ -161,11 +227,8 @@ impl Skeleton {
                 "give the model another template with --chat-template",
             ));
         }
-        let framed = match template.framing().system {
-            System::None => without_system(template, &before)?,
-            _ => before.clone(),
-        };
-        let thoughts = Thoughts::of(template, &marks, has_system)?;
+        let framed = framed_before(template, said, &before)?;
+        let thoughts = Thoughts::of(template, said)?;
         let answer_opening = thoughts.answer_opening(template, &middle, &header)?;
         let question_opening = thoughts.opening(&header);
         let new_turn = thoughts.opening(new_turn);
@@ -176,58 +239,61 @@ impl Skeleton {
     fn response_as_written<'t>(
         &self,
         template: &ChatTemplate,
-        texts: Texts<'t>,
+        said: Said<'t>,
         response: &str,
-    ) -> Result<(Texts<'t>, String)> {
-        let mut messages = texts.messages();
+    ) -> Result<(Vec<&'t str>, String)> {
+        let mut messages = said.0.to_vec();
         messages.push(Message::assistant(format!("{response}{RESPONSE_MARK}")));
         let marked = template.render(&messages, NextTurn::NotOpened)?;
         let (open, _) = marked.rsplit_once(RESPONSE_MARK).ok_or_else(|| rewrites(template))?;
-        let written = texts.variants().into_iter().filter_map(|texts| {
-            let before = texts.fill(&self.before).text;
-            Some((texts, open.strip_prefix(&before)?.strip_prefix(&self.middle)?))
-        });
-        let written: Vec<_> = written.collect();
-        let whole = written.iter().find(|(_, written)| *written == response);
-        let (texts, written) = whole.or(written.first()).ok_or_else(|| rewrites(template))?;
-        Ok((*texts, (*written).to_owned()))
+        let readings = said.readings(&self.before, open).into_iter();
+        let written = readings.filter_map(|(texts, rest)| Some((texts, rest.strip_prefix(&self.middle)?)));
+        let mut written: Vec<_> = written.collect();
+        let whole = written.iter().position(|(_, written)| *written == response).unwrap_or(0);
+        if written.is_empty() {
+            return Err(rewrites(template));
+        }
+        let (texts, written) = written.swap_remove(whole);
+        Ok((texts, written.to_owned()))
     }
 }
 
-/// Splits a rendered text at the marks of system prompt and prompt; what follows the last is returned apart.
-fn split(template: &ChatTemplate, text: &str, has_system: bool) -> Result<(Before, String)> {
-    let marks = [(SYSTEM_MARK, Said::System), (PROMPT_MARK, Said::Prompt)];
-    let mut before = Vec::new();
-    let mut rest = text;
-    loop {
-        let found = marks
-            .iter()
-            .filter_map(|(mark, said)| Some((rest.find(mark)?, mark.len(), *said)))
-            .min_by_key(|f| f.0);
-        let Some((at, n_bytes, said)) = found else { break };
-        if before.iter().any(|(_, seen)| *seen == said) {
+/// Splits a rendered text at the marks of the messages; what follows the last is returned apart.
+fn split(template: &ChatTemplate, text: &str, said: Said<'_>) -> Result<(Before, String)> {
+    let mut places = Vec::new();
+    for (number, message) in said.0.iter().enumerate() {
+        let mark = mark(number);
+        let mut found = text.match_indices(&mark);
+        let Some((at, _)) = found.next() else {
+            return Err(if message.role == Role::System { lacks_system(template) } else { lacks(template) });
+        };
+        if found.next().is_some() {
             return Err(repeats(template));
         }
-        before.push((rest[..at].to_owned(), said));
-        rest = &rest[at + n_bytes..];
+        places.push((at, mark.len(), number));
     }
-    if !before.iter().any(|(_, said)| *said == Said::Prompt) {
-        return Err(lacks(template));
+    places.sort_unstable();
+    let mut before = Vec::new();
+    let mut end = 0;
+    for (at, n_bytes, number) in places {
+        before.push((text[end..at].to_owned(), number));
+        end = at + n_bytes;
     }
-    if has_system && !before.iter().any(|(_, said)| *said == Said::System) {
-        return Err(unsupported(
-            template,
-            "does not write the system prompt",
-            "put the text into the prompts, or give --system default",
-        ));
-    }
-    Ok((before, rest.to_owned()))
+    Ok((before, text[end..].to_owned()))
+}
+
+fn lacks_system(template: &ChatTemplate) -> Error {
+    unsupported(
+        template,
+        "does not write the system prompt",
+        "put the text into the prompts, or give --system default",
+    )
 }
 
 /// The text before the prompt without any system prompt: the template's, where it writes none by itself, else
 /// what begins a later question.
 fn without_system(template: &ChatTemplate, before: &Before) -> Result<Before> {
-    let [(head, Said::Prompt)] = before.as_slice() else { return Ok(before.clone()) };
+    let Some(((head, _), later)) = before.split_first() else { return Ok(Vec::new()) };
     let bos = Some(template.bos()).filter(|bos| head.starts_with(bos)).unwrap_or("");
     let (end_of_turn, between) = after_answers(template)?;
     if between.ends_with(&head[bos.len()..]) {
@@ -250,7 +316,7 @@ fn without_system(template: &ChatTemplate, before: &Before) -> Result<Before> {
     match opening.filter(begins) {
         Some(opening) => {
             let bos = if opening.starts_with(bos) { "" } else { bos };
-            Ok(vec![(format!("{bos}{opening}"), Said::Prompt)])
+            Ok([(format!("{bos}{opening}"), 0)].into_iter().chain(later.iter().cloned()).collect())
         }
         None => Err(cannot_leave_out_system(template)),
     }
@@ -292,7 +358,7 @@ const THOUGHT: &str = "<think>";
 const THOUGHT_END: &str = "</think>";
 
 /// How the last thought of a text stands.
-enum Thought<'t> {
+enum LastThought<'t> {
     None,
     /// What stands before it, in it and after it.
     Closed(&'t str, &'t str, &'t str),
@@ -300,7 +366,7 @@ enum Thought<'t> {
     Open(&'t str),
 }
 
-impl<'t> Thought<'t> {
+impl<'t> LastThought<'t> {
     fn last_of(text: &'t str) -> Self {
         let Some((before, inside)) = text.rsplit_once(THOUGHT) else { return Self::None };
         match inside.split_once(THOUGHT_END) {
@@ -318,13 +384,15 @@ struct Thoughts<'f> {
 }
 
 impl<'f> Thoughts<'f> {
-    fn of(template: &'f ChatTemplate, marks: &Texts<'_>, has_system: bool) -> Result<Self> {
-        let quiet = template.render_thinking(&marks.messages(), NextTurn::Opened, false)?;
-        let (_, header) = split(template, &quiet, has_system)?;
-        let around = match Thought::last_of(&header) {
+    fn of(template: &'f ChatTemplate, said: Said<'_>) -> Result<Self> {
+        let quiet = template.render_thinking(&said.marked(), NextTurn::Opened, false)?;
+        let (_, header) = split(template, &quiet, said)?;
+        let around = match LastThought::last_of(&header) {
             // An empty thought of one line has its words on that line.
-            Thought::Closed(_, inside, after) if !inside.contains('\n') => (String::new(), after.to_owned()),
-            Thought::Closed(_, _, after) => ("\n".into(), after.to_owned()),
+            LastThought::Closed(_, inside, after) if !inside.contains('\n') => {
+                (String::new(), after.to_owned())
+            }
+            LastThought::Closed(_, _, after) => ("\n".into(), after.to_owned()),
             _ => ("\n".into(), "\n\n".into()),
         };
         Ok(Self { thinking: &template.framing().thinking, around })
@@ -340,25 +408,25 @@ impl<'f> Thoughts<'f> {
         let (line, after) = &self.around;
         let thought =
             |before: &str, after: &str| format!("{before}{THOUGHT}{line}{words}{line}{THOUGHT_END}{after}");
-        match Thought::last_of(header) {
-            Thought::None => thought(header, after),
-            Thought::Open(before) => thought(before, after),
-            Thought::Closed(..) if words.is_empty() => header.to_owned(),
-            Thought::Closed(before, _, after) => thought(before, after),
+        match LastThought::last_of(header) {
+            LastThought::None => thought(header, after),
+            LastThought::Open(before) => thought(before, after),
+            LastThought::Closed(..) if words.is_empty() => header.to_owned(),
+            LastThought::Closed(before, _, after) => thought(before, after),
         }
     }
 
     /// What stands between prompt and response: as the template writes it where it thinks nothing, and after the
     /// thought of a turn about to begin where there is one.
     fn answer_opening(&self, template: &ChatTemplate, middle: &str, header: &str) -> Result<String> {
-        match (self.thinking, Thought::last_of(header)) {
-            (Thinking::Off, Thought::Open(_)) => Err(unsupported(
+        match (self.thinking, LastThought::last_of(header)) {
+            (Thinking::Off, LastThought::Open(_)) => Err(unsupported(
                 template,
                 "begins every answer with a thought",
                 "--thinking empty puts an empty thought before the answers, --thinking TEXT one with words",
             )),
             // Written before an answer that is to come, but stripped from one that is there.
-            (Thinking::Off, Thought::Closed(before, ..)) if before == middle => Ok(header.to_owned()),
+            (Thinking::Off, LastThought::Closed(before, ..)) if before == middle => Ok(header.to_owned()),
             (Thinking::Off, _) => Ok(middle.to_owned()),
             _ => Ok(self.opening(header)),
         }
@@ -407,11 +475,19 @@ fn rewrites(template: &ChatTemplate) -> Error {
     )
 }
 
+fn rewrites_message(template: &ChatTemplate) -> Error {
+    refuse(
+        template,
+        "it rewrites a message of the conversation",
+        "only texts that the template writes as they are can be told from control tokens",
+    )
+}
+
 /// What the template says of a system prompt, when it is the system prompt that it refuses.
-fn refuses_system(template: &ChatTemplate, error: Error) -> Error {
+fn refuses_system(template: &ChatTemplate, said: Said<'_>, error: Error) -> Error {
     let messages = [Message::user(PROMPT_MARK), Message::assistant(RESPONSE_MARK)];
-    match (template.render(&messages, NextTurn::Opened), error) {
-        (Ok(_), Error::Template { problem, .. }) => unsupported(
+    match (said.has_system().then(|| template.render(&messages, NextTurn::Opened)), error) {
+        (Some(Ok(_)), Error::Template { problem, .. }) => unsupported(
             template,
             &format!("refuses a system prompt ({problem})"),
             "put the text into the prompts, or give --system default",

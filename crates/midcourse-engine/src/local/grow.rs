@@ -18,7 +18,7 @@ use crate::{Error, Result};
 
 /// Rows of logits held at once: 25 MB for a vocabulary of 49,152, a size that the allocator still keeps for the
 /// next round instead of returning it to the system.
-const LOGIT_ROWS: usize = 128;
+pub(super) const LOGIT_ROWS: usize = 128;
 
 /// Trees that are growing.
 pub(super) struct Grove<'a> {
@@ -64,17 +64,16 @@ impl<'a> Grove<'a> {
 
     pub(super) fn grow(mut self, forest: &mut dyn Forest) -> std::result::Result<Usage, BoxError> {
         let mut next = VecDeque::new();
-        let mut more = true;
         loop {
-            if forest.stopping() {
-                (more, next) = (false, VecDeque::new());
+            let stopping = forest.stopping();
+            if stopping {
+                next.clear();
                 self.trees.values_mut().for_each(|growing| growing.waiting.clear());
             }
             self.trees.retain(|_, growing| !(growing.active.is_empty() && growing.waiting.is_empty()));
             loop {
-                if next.is_empty() && more {
+                if next.is_empty() && !stopping {
                     next = forest.plant().map_or_else(VecDeque::new, |tree| self.parts(tree));
-                    more = !next.is_empty();
                 }
                 match next.front() {
                     Some(part) if self.has_room(&part.tree) => self.plant(part)?,

@@ -5,6 +5,7 @@
 
 mod grow;
 mod memory;
+mod score;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use midcourse_core::engine::{Finish, Fork, Grown, Growth, PathSpec, Tree};
+use midcourse_core::engine::{Finish, Fork, Grown, Growth, PathSpec, Score, Tree};
 use proptest::prelude::*;
 
 use super::*;
@@ -268,6 +268,63 @@ fn stopping_finishes_what_grows_and_begins_nothing() {
     assert!((1..=8).contains(&forest.grown.len()), "{}", forest.grown.len());
     let whole = grow(BatchLimits::default(), false, 2).0;
     assert!(forest.grown.iter().all(|(id, path)| whole[id] == *path));
+}
+
+/// Plants one tree whenever it is asked, but never twice in a round.
+struct Later {
+    inner: Collector,
+    waits: bool,
+}
+
+impl Forest for Later {
+    fn plant(&mut self) -> Option<Tree> {
+        self.waits = !self.waits;
+        if self.waits { self.inner.plant() } else { None }
+    }
+
+    fn stopping(&self) -> bool {
+        false
+    }
+
+    fn grown_by_one(&mut self, id: usize, tokens: &[TokenId]) -> Growth {
+        self.inner.grown_by_one(id, tokens)
+    }
+
+    fn harvest(&mut self, paths: Vec<Grown>) -> std::result::Result<(), BoxError> {
+        self.inner.harvest(paths)
+    }
+
+    fn progress(&mut self, _so_far: Usage) {}
+}
+
+#[test]
+fn a_tree_that_comes_later_grows_as_one_that_was_there() {
+    let engine = engine("tiny-llama", BatchLimits::default());
+    let inner = Collector { trees: trees(&engine), ..Collector::default() };
+    let mut forest = Later { inner, waits: false };
+    engine.grow(&SAMPLING, &mut forest).unwrap();
+    assert_eq!(forest.inner.grown, grow(BatchLimits::default(), false, 2).0);
+}
+
+#[test]
+fn scores_are_the_log_probabilities_whatever_the_number_of_rows() {
+    let engine = engine("tiny-llama", BatchLimits::default());
+    for n in [2, grow::LOGIT_ROWS, grow::LOGIT_ROWS + 1, 2 * grow::LOGIT_ROWS + 40] {
+        let tokens = tokens(&mut PathRng::new(n as u32), n, &engine);
+        let logps = engine.logps(&tokens).unwrap();
+        for from in [1, n / 2 + 1] {
+            let scored = engine.score(&tokens, from.min(n), 3).unwrap();
+            let found: Vec<_> = scored.iter().map(|scored| (scored.token, scored.logprob)).collect();
+            let expected: Vec<_> = (from.min(n)..n).map(|at| (tokens[at], logps[at - 1])).collect();
+            assert_eq!(found, expected, "{n} tokens from {from}");
+            for (at, scored) in scored.iter().enumerate() {
+                let next = engine.next_tokens(&tokens[..from.min(n) + at], 3).unwrap();
+                let ids = |all: &[(TokenId, f64)]| all.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+                assert_eq!(ids(&scored.likeliest), ids(&next), "token {at} of {n}");
+            }
+        }
+    }
+    assert!(engine.score(&[1, 2], 1, 0).unwrap()[0].likeliest.is_empty());
 }
 
 #[test]

@@ -3,8 +3,10 @@
 
 use std::path::Path;
 
+use midcourse_core::chat::Message;
 use midcourse_core::template::{
-    ChatTemplate, Framing, Mode, Prefill, Rewriting, System, Thinking, Tokenizer, prefill,
+    ChatTemplate, Framing, Mode, Next, Prefill, Rewriting, System, Thinking, Thought, Tokenizer,
+    encode_conversation, prefill, prefill_after,
 };
 use midcourse_engine::tokenizer::ModelTokenizer;
 use midcourse_engine::weights::ModelFiles;
@@ -129,6 +131,70 @@ fn text_and_ids_equal_those_of_transformers_and_jinja2() {
             let proof = answered.proof(&tokenizer, answered.n_response_tokens()).unwrap();
             assert!(proof.holds(), "{context}: {proof:?}");
         }
+    }
+}
+
+/// Ids of a conversation.
+fn encoded(
+    (template, tokenizer): (&ChatTemplate, &ModelTokenizer),
+    messages: &[Message],
+    next: Next,
+) -> Result<Vec<u32>, midcourse_core::Error> {
+    encode_conversation(template, tokenizer, messages, next)
+}
+
+#[test]
+fn a_conversation_of_one_question_is_the_question_of_a_prefill() {
+    let golden: Golden = golden("templates.json");
+    for family in &golden.families {
+        let tokenizer = tokenizer(family, Bos::NotAdded);
+        let template = template(family, &golden, Rewriting::Allowed);
+        for text in &golden.texts {
+            let question = continued((&template, &tokenizer), text, "Well").unwrap();
+            let messages = [Message::user(text)];
+            let found = encoded((&template, &tokenizer), &messages, Next::Answer(Thought::Framed)).unwrap();
+            assert_eq!(found, question.plain, "{}: {text:?}", family.name);
+        }
+    }
+}
+
+/// The rendered conversation is compared with the template's own in `conversation`; here its messages are looked for
+/// in the ids.
+#[test]
+fn special_tokens_in_any_turn_stay_text() {
+    let golden: Golden = golden("templates.json");
+    for family in &golden.families {
+        let tokenizer = tokenizer(family, Bos::NotAdded);
+        let template = template(family, &golden, Rewriting::Allowed);
+        let said = [&family.bos, &family.eos, "<|im_end|>", "<|eot_id|>"].map(|token| format!("a {token} b"));
+        let talk = |texts: [&str; 3]| {
+            [Message::user(texts[0]), Message::assistant(texts[1]), Message::user(texts[2])]
+        };
+        let messages = talk([&said[0], &said[1], &said[2]]);
+        for next in [Next::Answer(Thought::Framed), Next::Closed] {
+            let ids = |messages: &[Message]| encoded((&template, &tokenizer), messages, next).unwrap();
+            let (plain, special) = (ids(&talk(["a", "b", "c"])), ids(&messages));
+            let controls = |ids: &[u32]| -> Vec<u32> {
+                ids.iter()
+                    .copied()
+                    .filter(|id| tokenizer.count_special(&tokenizer.decode(&[*id]).unwrap()) > 0)
+                    .collect()
+            };
+            assert_eq!(controls(&special), controls(&plain), "{}", family.name);
+            let text = tokenizer.decode(&special).unwrap();
+            assert!(said[..3].iter().all(|said| text.contains(said)), "{}: {text:?}", family.name);
+        }
+        let prefilled =
+            prefill_after(&template, &tokenizer, (&messages, "Well, <|im_end|>"), Mode::OpenTurn).unwrap();
+        assert!(
+            prefilled.proof(&tokenizer, prefilled.n_response_tokens()).unwrap().holds(),
+            "{}",
+            family.name
+        );
+        assert_eq!(
+            prefilled.plain,
+            encoded((&template, &tokenizer), &messages, Next::Answer(Thought::Framed)).unwrap()
+        );
     }
 }
 

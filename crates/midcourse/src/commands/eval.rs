@@ -42,7 +42,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     model.template = model.template.framed(plan.settings.framing.clone());
     say(&format!("chat template: {}", strip_controls(model.template.origin())));
     framing::note(&plan.settings.framing, &model.template).into_iter().for_each(say);
-    let text = (&model.template, model.tokenizer.as_ref());
+    let text: (_, &dyn Tokenizer) = (&model.template, model.tokenizer.as_ref());
     let planned = plan_samples(&plan, &samples, text, model.engine.context())?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
     let out = out.map_or_else(|| free_directory(&plan.model), Ok)?;

@@ -5,6 +5,7 @@ mod eval;
 mod models;
 mod pages;
 mod probe;
+mod serve;
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -16,6 +17,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
     match command {
         Command::Eval(args) => eval::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Report { run } => pages::run(&run),
         Command::Data(command) => data::run(&command),
         Command::Models { command, json } => models::run(command.as_ref(), json),

@@ -16,6 +16,7 @@ mod malformed;
 mod pull;
 mod readme;
 mod records;
+mod serve;
 mod tiny_gguf;
 mod tiny_model;
 mod tiny_safetensors;
