@@ -1,9 +1,10 @@
-//! What developers and newcomers run: `cargo xtask demo | test | ci | golden | perf`.
+//! What developers and newcomers run: `cargo xtask demo | test | ci | golden | test-servers | perf`.
 //!
 //! Standard library only, so that it compiles in seconds on a fresh machine.
 
 mod perf;
 mod python;
+mod servers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -13,6 +14,7 @@ cargo xtask demo                            build midcourse, fetch a small model
 cargo xtask test                            format, lints, every test (fetches the small model once)
 cargo xtask ci                              the same, as the continuous integration runs it
 cargo xtask golden                          make the reference files in testdata/ again with transformers
+cargo xtask test-servers [NAME…]            the same evaluation embedded and through real servers
 cargo xtask perf eval [--peers] [--json]    how fast an evaluation runs, against its peers
 cargo xtask perf dtype                      what each form of the weights costs, on a larger model";
 
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         Some("demo") => demo(),
         Some("test" | "ci") => test(),
         Some("golden") => golden(),
+        Some("test-servers") => servers::test(&arguments[1..]),
         Some("perf") => perf::run(&arguments[1..]),
         _ => Err(USAGE.to_owned()),
     };
@@ -98,7 +101,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     target.join("release").join("midcourse")
 }

@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 
 /// The Python of the references: the programs that midcourse is measured against, and the goldens' scripts.
 pub(crate) fn references() -> Result<PathBuf, String> {
-    exact_venv("peers", &crate::root().join("perf/peers/requirements.txt"))
+    environment("peers", &crate::root().join("perf/peers/requirements.txt"))
 }
 
 /// The Python of the environment `name` with exactly `requirements`: they are the whole list.
-fn exact_venv(name: &str, requirements: &Path) -> Result<PathBuf, String> {
+pub(crate) fn environment(name: &str, requirements: &Path) -> Result<PathBuf, String> {
     let wanted = std::fs::read_to_string(requirements);
     let wanted = wanted.map_err(|error| format!("{}: {error}", requirements.display()))?;
     let environment = crate::root().join("target/xtask").join(format!("venv-{name}"));
@@ -34,7 +34,7 @@ fn python_of(environment: &Path) -> PathBuf {
 }
 
 /// `python3`, or what the variable names that the `midcourse` binary reads too.
-fn system_python() -> std::ffi::OsString {
+pub(crate) fn system_python() -> std::ffi::OsString {
     std::env::var_os("MIDCOURSE_PYTHON").unwrap_or_else(|| "python3".into())
 }
 
@@ -53,7 +53,7 @@ mod tests {
         let made_from = |text: &str| {
             std::fs::create_dir_all(requirements.parent().unwrap()).unwrap();
             std::fs::write(&requirements, text).unwrap();
-            exact_venv("test", &requirements).unwrap()
+            environment("test", &requirements).unwrap()
         };
         let python = made_from("# nothing\n");
         let marker = python.with_file_name("marker");
