@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
-use ureq::tls::{self, PemItem, RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use super::cache::Remote;
@@ -413,17 +413,7 @@ fn tls() -> Result<TlsConfig> {
         hint: "name a file of certificates in PEM, or unset the variable".into(),
     };
     let pem = std::fs::read(&path).map_err(|error| wrong(error.to_string()))?;
-    let certificates: Vec<_> = tls::parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
-            Ok(_) => None,
-            Err(error) => Some(Err(wrong(error.to_string()))),
-        })
-        .collect::<std::result::Result<_, _>>()?;
-    if certificates.is_empty() {
-        return Err(wrong("expected certificates in PEM, found none".into()).into());
-    }
-    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build())
+    Ok(midcourse_engine::remote::trust(&pem).map_err(wrong)?)
 }
 
 /// None for an address that is not of the web, or that carries a user's name.
