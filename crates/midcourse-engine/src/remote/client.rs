@@ -171,7 +171,8 @@ impl Client {
         self.has_answered.load(Ordering::Relaxed)
     }
 
-    /// Ends every connection: requests in flight fail, and so do later ones.
+    /// Ends every connection: requests in flight fail, and so do later ones. A connection that is still being made
+    /// ends by its own deadline.
     pub fn close(&self) {
         self.agent.clone().shutdown();
     }

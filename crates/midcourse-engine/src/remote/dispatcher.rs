@@ -20,7 +20,7 @@ use crate::Error;
 
 /// Time after which it is looked again whether the run should stop.
 const GLANCE: Duration = Duration::from_millis(100);
-/// A wait that is told to the source.
+/// A wait that is told to the source, and is too long for probing.
 const LONG: Duration = Duration::from_secs(5);
 /// Requests given up in a row, with none answered between them, that end a run.
 const N_GIVEN_UP: usize = 3;
@@ -113,7 +113,7 @@ impl Dispatcher {
     /// Asks one replica once, for probing: a few tries, and refusals come back as replies.
     ///
     /// # Errors
-    /// The last fault.
+    /// The last fault; at once where the server asks to wait for longer than 5 s.
     pub fn ask(&self, replica: usize, request: &Request) -> Result<Reply, Fault> {
         const N_TRIES: u32 = 3;
         let mut backoff = Backoff::new(self.seed);
@@ -124,7 +124,7 @@ impl Dispatcher {
                 Err(fault) => fault,
             };
             let wait = fault.retry_after().unwrap_or(backoff.after(n));
-            if n == N_TRIES || fault.remedy() == Remedy::Hopeless || wait > self.patience.longest_wait {
+            if n == N_TRIES || fault.remedy() == Remedy::Hopeless || wait > LONG {
                 return Err(fault);
             }
             thread::sleep(wait);

@@ -1,6 +1,9 @@
 //! One exchange with servers that do everything wrong: what the client makes of it, and how soon.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,6 +11,8 @@ use midcourse_engine::remote::{
     Client, Connection, Deadline, Deadlines, EndpointName, Fault, Remedy, Reply, Request, Route, Secret,
     trust,
 };
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 
 use crate::fault_server::{FaultServer, Step, head, json as json_reply, reply};
@@ -302,6 +307,45 @@ fn refusals_are_replies_that_can_be_looked_at() {
     assert_eq!((reply.status, &*reply.body), (404, &b"{\"error\":\"no such path\"}"[..]));
     assert_eq!(client.send(&request()).unwrap().status, 200);
     assert_eq!(server.n_connections(), 1, "a connection is kept for the next request");
+}
+
+/// A server that speaks TLS with the certificate of `testdata/tls`, for connections that it answers once.
+fn encrypted() -> String {
+    let path = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tls").join(name);
+    let chain = CertificateDer::pem_file_iter(path("server.pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(path("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let base = format!("https://localhost:{}/v1", listener.local_addr().unwrap().port());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(session, stream.unwrap());
+            let mut request = [0; 4096];
+            // A client that does not trust the certificate goes.
+            if stream.read(&mut request).is_ok_and(|n| n > 0) {
+                let body = b"{\"text\":\"I tidy up.\"}";
+                let length = body.len().to_string();
+                let _ =
+                    stream.write_all(&[&head("200 OK", &[("Content-Length", &length)]), &body[..]].concat());
+            }
+        }
+    });
+    base
+}
+
+#[test]
+fn an_encrypted_server_is_answered_when_its_authority_is_trusted_and_not_otherwise() {
+    let base = encrypted();
+    let fault = client(&base).send(&request()).unwrap_err();
+    assert!(matches!(&fault, Fault::Tls { message } if message.contains("certificate")), "{fault:?}");
+    let pem = include_bytes!("../../../../testdata/tls/authority.pem");
+    let trusting = Connection { tls: trust(pem).unwrap(), ..connection() };
+    let name: EndpointName = base.parse().unwrap();
+    let reply = Client::new(name.address, None, &trusting).send(&request()).unwrap();
+    assert_eq!(reply.json().unwrap(), json!({"text": "I tidy up."}));
 }
 
 #[test]
