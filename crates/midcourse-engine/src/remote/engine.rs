@@ -85,7 +85,8 @@ impl RemoteEngine {
             Text::Messages(framed) => Some(framed.conversation(&ids)?),
         };
         let runs = fork.paths.chunk_by(|a, b| a.seed.checked_add(1) == Some(b.seed));
-        let parts = runs.flat_map(|run| run.chunks(self.survey.paths_per_request.max(1)));
+        let parts =
+            runs.flat_map(|run| run.chunks(self.survey.paths_per_request.unwrap_or(usize::MAX).max(1)));
         Ok(parts.map(|paths| Job { ids: ids.clone(), said: said.clone(), paths: paths.to_vec() }).collect())
     }
 

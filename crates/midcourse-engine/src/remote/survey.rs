@@ -88,8 +88,8 @@ pub struct Survey {
     pub tokenizer_agrees: Option<bool>,
     /// Whether the server tells the ids of sampled tokens; else they are its text, encoded again.
     pub tells_token_ids: bool,
-    /// Most paths that one request asks for.
-    pub paths_per_request: usize,
+    /// Most paths that one request asks for; null where the server sets no limit.
+    pub paths_per_request: Option<usize>,
     /// Paths that the server grows at once, where it tells; more of them at a time would wait there for each other.
     pub slots: Option<usize>,
     /// What seeds do.
@@ -216,7 +216,7 @@ impl Survey {
         let least = |a: Option<usize>, b: Option<usize>| a.into_iter().chain(b).min();
         Ok(Self {
             context: least(self.context, other.context),
-            paths_per_request: self.paths_per_request.min(other.paths_per_request),
+            paths_per_request: least(self.paths_per_request, other.paths_per_request),
             slots: self.slots.zip(other.slots).map(|(a, b)| a + b),
             tells_token_ids: self.tells_token_ids && other.tells_token_ids,
             keeps_trailing_space: self.keeps_trailing_space && other.keeps_trailing_space,

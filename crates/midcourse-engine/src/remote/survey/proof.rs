@@ -268,7 +268,7 @@ impl Trial<'_> {
     }
 
     /// How many paths a request can ask for, and what seeds do.
-    fn seeds(&self, input: &Input) -> Outcome<(usize, Seeds)> {
+    fn seeds(&self, input: &Input) -> Outcome<(Option<usize>, Seeds)> {
         let how = |seed| (Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens: 8 }, seed);
         let texts = |completion: Completion| -> Vec<String> {
             completion.choices.into_iter().map(|choice| choice.text).collect()
@@ -276,20 +276,23 @@ impl Trial<'_> {
         let first = texts(self.ask(input, 1, &how(SEED))?);
         let again = texts(self.ask(input, 1, &how(SEED))?);
         let next = texts(self.ask(input, 1, &how(SEED + 1))?);
-        let single = if first == again { Seeds::Single } else { Seeds::Ignored };
-        let most = self.discovery.n_slots.unwrap_or(usize::MAX);
-        if !self.protocol.takes_several() || most < 2 {
-            return Ok((1, if single == Seeds::Single { Seeds::CountedUp } else { single }));
-        }
-        let together = match self.ask(input, 2, &how(SEED)) {
-            Ok(completion) => texts(completion),
-            Err(Refusal::Cannot(_)) => {
-                return Ok((1, if single == Seeds::Single { Seeds::CountedUp } else { single }));
+        let honoured = first == again;
+        let most = self.discovery.n_slots;
+        let together = if self.protocol.takes_several() && most != Some(1) {
+            match self.ask(input, 2, &how(SEED)) {
+                Ok(completion) => Some(texts(completion)),
+                Err(Refusal::Cannot(_)) => None,
+                Err(fault) => return Err(fault),
             }
-            Err(fault) => return Err(fault),
+        } else {
+            None
         };
-        let counted = single == Seeds::Single && together == [first, next].concat();
-        Ok((most, if counted { Seeds::CountedUp } else { single }))
+        Ok(match together {
+            // Every path is asked for with a seed of its own.
+            None => (Some(1), if honoured { Seeds::CountedUp } else { Seeds::Ignored }),
+            Some(together) if honoured && together == [first, next].concat() => (most, Seeds::CountedUp),
+            Some(_) => (most, if honoured { Seeds::Single } else { Seeds::Ignored }),
+        })
     }
 
     /// Whether white space at the end of a prefix reaches the model; known only where the server shows it.
