@@ -131,6 +131,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a server is at fault, whose address the message holds.
+    pub fn is_of_endpoint(&self) -> bool {
+        matches!(self, Self::Address { .. } | Self::Endpoint { .. } | Self::EndpointCannot { .. })
+    }
+
     /// What the user can do next, in one sentence.
     pub fn hint(&self) -> &str {
         match self {

@@ -84,6 +84,8 @@ fn n_planned(plan: &[PlannedSample], settings: &EvalSettings) -> usize {
 /// engine itself names its model.
 pub(crate) fn into_anyhow(error: BoxError, model: &str) -> anyhow::Error {
     match error.downcast::<midcourse_engine::Error>() {
+        // These say themselves where the server is.
+        Ok(error) if error.is_of_endpoint() => anyhow::Error::new(*error),
         Ok(error) => anyhow::Error::new(*error).context(model.to_owned()),
         Err(error) => match error.downcast::<crate::storage::StorageError>() {
             Ok(error) => anyhow::Error::new(*error),
