@@ -28,6 +28,7 @@ pub(super) fn scores() -> Scores {
         plain: Some(share(0.3312, 800)),
         benign: Some(benign()),
         by_category: categories(),
+        calibrated: None,
         timing: Timing::default(),
     }
 }

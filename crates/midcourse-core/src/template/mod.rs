@@ -15,6 +15,7 @@ mod date;
 mod framing;
 mod jinja;
 mod prefill;
+mod question;
 mod tokens;
 mod turn;
 
@@ -22,4 +23,5 @@ pub use chat_template::ChatTemplate;
 pub use date::Date;
 pub use framing::{Framing, Rewriting, System, Thinking};
 pub use prefill::{Mode, Prefill, Proof, prefill};
+pub use question::{Question, question};
 pub use tokens::{Encoding, SpecialTokens, TokenizeError, Tokenizer};

@@ -7,6 +7,7 @@ mod grow;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod weigh;
 
 use std::path::Path;
 
