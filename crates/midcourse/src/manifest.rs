@@ -6,6 +6,7 @@ use midcourse_core::template::{ChatTemplate, Mode};
 use serde::{Deserialize, Serialize};
 
 use crate::input::DataFile;
+use crate::judges::JudgeIdentity;
 use crate::model::Identity;
 use crate::session::Cost;
 
@@ -21,7 +22,11 @@ pub(crate) struct Manifest {
     /// Processor family and operating system: the same bits are promised for one binary on one of them.
     pub platform: String,
     pub seed: u64,
+    /// The judge's name.
     pub judge: String,
+    /// What the judge is; none in files of the first version.
+    #[serde(default)]
+    pub judge_identity: Option<JudgeIdentity>,
     pub model: Identity,
     pub data: Vec<DataIdentity>,
     pub prefill: PrefillSummary,
@@ -129,6 +134,10 @@ impl Manifest {
             || self.model.template_sha256 != earlier.model.template_sha256
         {
             return Some("another model file or chat template under the same name".into());
+        }
+        let judge = |m: &Self| m.judge_identity.as_ref().map(JudgeIdentity::fingerprint);
+        if judge(earlier).is_some_and(|earlier| Some(earlier) != judge(self)) {
+            return Some("another model or prompt under the same name of a judge".into());
         }
         (files(self) != files(earlier)).then(|| "other rows in a data file of the same name".into())
     }

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use midcourse_core::engine::Continue;
+use midcourse_core::engine::{Continue, Weigh};
+use midcourse_core::judge::weigh::Weighing;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::chat_template::TemplateChoice;
-use midcourse_engine::local::{LoadOptions, LocalModel};
+use midcourse_engine::local::{LoadOptions, LocalEngine, LocalModel, ModelHeader};
 use midcourse_engine::scripted::Scripted;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,16 +17,16 @@ use crate::failure::Failure;
 use crate::hub::{self, Extent, HubName};
 use crate::input::{hex, sha256_of_file};
 
-/// A model that can be evaluated.
-pub(crate) struct Model {
-    pub engine: Box<dyn Continue>,
+/// A model with an engine that can do what `E` can: one that can be evaluated, unless said otherwise.
+pub(crate) struct Model<E: ?Sized = dyn Continue> {
+    pub engine: Box<E>,
     pub tokenizer: Box<dyn Tokenizer>,
     pub template: ChatTemplate,
     pub identity: Identity,
 }
 
 /// What a manifest says of a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// As the user named it.
     pub name: String,
@@ -111,8 +112,54 @@ pub(crate) fn load(name: &str, options: &LoadOptions) -> Result<Model> {
 /// The same, at a commit of the hub: a run that is resumed goes on with the one it was begun with.
 pub(crate) fn load_at(name: &str, commit: Option<&str>, options: &LoadOptions) -> Result<Model> {
     match ModelName::parse(name)? {
-        ModelName::Script(script) => scripted(name, &script, &options.template),
-        parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, options),
+        ModelName::Script(script) => Ok(scripted(name, &script, &options.template)?.continuing()),
+        parsed => Ok(local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, options)?.continuing()),
+    }
+}
+
+/// Loads the model that `name` names, to judge by its probabilities.
+pub(crate) fn load_weighing(name: &str) -> Result<Weighing> {
+    match ModelName::parse(name)? {
+        ModelName::Script(script) => Ok(scripted(name, &script, &TemplateChoice::Own)?.weighing()),
+        parsed => {
+            Ok(local(name, &locate(name, &parsed, Extent::Whole)?, &LoadOptions::default())?.weighing())
+        }
+    }
+}
+
+/// What there is to record of a model, without loading its weights.
+pub(crate) fn identify(name: &str) -> Result<Identity> {
+    let parsed = ModelName::parse(name)?;
+    if let ModelName::Script(script) = parsed {
+        return Ok(scripted(name, &script, &TemplateChoice::Own)?.identity);
+    }
+    let located = locate(name, &parsed, Extent::Whole)?;
+    let ModelHeader { config, template, files, .. } =
+        ModelHeader::read(&located.path, name, &TemplateChoice::Own)?;
+    let mut identity = identity(name, "local", &files.paths(), &template, config.describe())?;
+    identity.commit = located.commit;
+    Ok(identity)
+}
+
+/// The name of a model without what says where it lies, as it may stand in the name of a file.
+pub(crate) fn short_name(model: &str) -> String {
+    let name = Path::new(model).file_name().unwrap_or_default().to_string_lossy();
+    // Names hold dots: only what says a file's format is its ending.
+    let name =
+        [".gguf", ".jsonl"].into_iter().fold(name.as_ref(), |name, ending| name.trim_end_matches(ending));
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    name.chars().map(plain).collect()
+}
+
+impl<E: Continue + Weigh + 'static> Model<E> {
+    fn continuing(self) -> Model {
+        let Self { engine, tokenizer, template, identity } = self;
+        Model { engine, tokenizer, template, identity }
+    }
+
+    fn weighing(self) -> Weighing {
+        let Self { engine, tokenizer, template, .. } = self;
+        Weighing { context: engine.context(), model: engine, tokenizer, template }
     }
 }
 
@@ -145,7 +192,7 @@ pub(crate) fn locate(name: &str, parsed: &ModelName, extent: Extent) -> Result<L
     Ok(Located { path, commit: None })
 }
 
-fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<Model> {
+fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<Model<LocalEngine>> {
     let model = LocalModel::load(&located.path, name, options)?;
     let description = format!("{}, {}", model.engine.config().describe(), model.engine.dtype().name());
     let mut identity = identity(name, "local", &model.files, &model.template, description)?;
@@ -154,7 +201,7 @@ fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<Model> 
     Ok(Model { engine: Box::new(engine), tokenizer: Box::new(tokenizer), template, identity })
 }
 
-fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<Model> {
+fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<Model<Scripted>> {
     if *template != TemplateChoice::Own {
         return Err(Failure::Usage {
             problem: "--chat-template: a script has one of its own".into(),

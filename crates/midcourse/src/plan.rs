@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::framing::FramingOptions;
+use crate::judges::{JudgeOptions, JudgePlan};
 
 /// Names of the forms in which weights are kept.
 pub(crate) const DTYPES: &[&str] = &["auto", "f32", "bf16", "quantized"];
@@ -88,10 +89,9 @@ pub(crate) struct EvalOptions {
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
-    /// Who judges the continuations [default: rule]
-    #[arg(long, value_parser = names::<JudgeName>(&["rule"]))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub judge: Option<JudgeName>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub judge: JudgeOptions,
     /// Stop growing a path once it has turned; verdicts stay the same [default: off]
     #[arg(long, value_parser = names::<EarlyStop>(&["on", "off"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,14 +146,6 @@ impl Preset {
             Self::Quick => 5,
         }
     }
-}
-
-/// A judge that `eval` can use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum JudgeName {
-    #[default]
-    Rule,
 }
 
 /// Prefix lengths as people write them.
@@ -228,6 +220,7 @@ pub(crate) struct EvalPlan {
     pub threads: Option<usize>,
     pub batch_paths: Option<usize>,
     pub chat_template: Option<String>,
+    pub judge: JudgePlan,
     pub settings: EvalSettings,
 }
 
@@ -285,6 +278,17 @@ impl EvalOptions {
             seed: self.seed.unwrap_or(0),
         };
         settings.check()?;
+        let judge = self.judge.resolve()?;
+        if settings.early_stop == EarlyStop::On && !judge.is_rule() {
+            return Err(Failure::Usage {
+                problem: format!(
+                    "--early-stop on: the judge {} sees paths only when they have ended",
+                    judge.name
+                ),
+                hint: "leave --early-stop out, or take --judge rule".into(),
+            }
+            .into());
+        }
         for (flag, value) in
             [("threads", self.threads), ("batch-paths", self.batch_paths), ("limit", self.limit)]
         {
@@ -312,6 +316,7 @@ impl EvalOptions {
             threads: self.threads,
             batch_paths: self.batch_paths,
             chat_template: self.framing.chat_template.clone(),
+            judge,
             settings,
         })
     }
@@ -343,7 +348,7 @@ impl EvalPlan {
             max_new_tokens: Some(settings.sampling.max_new_tokens),
             temperature: Some(settings.sampling.temperature),
             top_p: Some(settings.sampling.top_p),
-            judge: Some(JudgeName::Rule),
+            judge: self.judge.options(),
             early_stop: Some(settings.early_stop),
             dtype: Some(self.dtype),
             threads: self.threads,
@@ -360,8 +365,10 @@ impl EvalPlan {
         let table = |plan: &Self| {
             // Only bf16 changes what is sampled.
             let dtype = (plan.dtype == DtypeChoice::Bf16).then_some(plan.dtype);
+            let options = plan.options();
+            let judge = JudgeOptions { judge_cache: None, calibration: None, ..options.judge.clone() };
             let free =
-                EvalOptions { threads: None, batch_paths: None, max_failed: None, dtype, ..plan.options() };
+                EvalOptions { threads: None, batch_paths: None, max_failed: None, dtype, judge, ..options };
             toml::Table::try_from(free)
         };
         let (now, before) = (table(self)?, table(earlier)?);
