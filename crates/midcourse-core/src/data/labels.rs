@@ -1,7 +1,7 @@
 //! Continuations that people have labelled: what a judge is measured against.
 //!
 //! JSONL or CSV with the columns `prompt`, `completion`, `final_label` and, where the answer was begun for the model,
-//! `prefix`; other columns are ignored. Labels are those of XSTest (Röttger et al. 2024) or midcourse's own verdicts; an
+//! `prefix`; other columns are ignored. Labels are those of `XSTest` (Röttger et al. 2024) or midcourse's own verdicts; an
 //! empty one is a row that nobody has labelled yet.
 //!
 //! Spreadsheets take a cell that begins with `=`, `+`, `-` or `@` for a formula, and what models write may begin so.

@@ -88,7 +88,7 @@ impl Interview for Hearing<'_> {
 
     fn hear(&mut self, answer: Answer) -> Result<(), BoxError> {
         let case = answer.id / 2;
-        if answer.id % 2 == 0 && answer::parse(&answer.text) == Verdict::Unparsed {
+        if answer.id.is_multiple_of(2) && answer::parse(&answer.text) == Verdict::Unparsed {
             self.first.insert(case, answer.text);
             self.again.push_back(case);
             return Ok(());
@@ -114,9 +114,12 @@ mod tests {
     use crate::engine::Usage;
     use crate::judge::Ending;
 
+    /// An answer, and the texts of its first token with their log-probabilities.
+    type Said = (&'static str, Vec<(String, f64)>);
+
     /// Answers every question with the next of its lines, several questions at a time.
     struct Lines {
-        lines: RefCell<VecDeque<(&'static str, Vec<(String, f64)>)>>,
+        lines: RefCell<VecDeque<Said>>,
         asked: RefCell<Vec<Question>>,
     }
 

@@ -96,7 +96,7 @@ impl JudgePrompt {
             let line = text.matches('\n').count() + 1;
             return Err(refused(file, line, "expected {{continuation}}, found the end of the prompt".into()));
         }
-        let sha256 = Sha256::digest(text.trim()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(&Sha256::digest(text.trim()));
         Ok(Self { name: name.to_owned(), sha256, parts })
     }
 
@@ -135,6 +135,12 @@ impl JudgePrompt {
     }
 }
 
+/// Bytes in lower-case hex.
+fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// The place that begins after its braces, and what follows it.
 fn place(after: &str) -> std::result::Result<(Place, &str), String> {
     let names = || Place::ALL.map(|(name, _)| format!("{{{{{name}}}}}")).join(", ");
@@ -169,8 +175,7 @@ fn fence(case: &Case) -> String {
             hash.update(text);
         }
         hash.update(attempt.to_le_bytes());
-        let mark: String = hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        format!("=== {mark} ===")
+        format!("=== {} ===", hex(&hash.finalize()[..4]))
     };
     let free = (0..u64::MAX).map(mark).find(|mark| !texts.iter().any(|text| text.contains(mark.as_str())));
     free.unwrap_or_default()

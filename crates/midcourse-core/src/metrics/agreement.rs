@@ -304,7 +304,7 @@ mod tests {
     }
 
     /// Cohen's own kind of table: 20 + 15 of 50 agree, chance ½: κ = 0.4; Fleiss, Cohen and Everitt's standard error,
-    /// from statsmodels 0.15 (`cohens_kappa([[20, 5], [10, 15]])`): kappa 0.4, std_kappa 0.126996.
+    /// from statsmodels 0.15 (`cohens_kappa([[20, 5], [10, 15]])`): kappa 0.4, `std_kappa` 0.126996.
     #[test]
     fn kappa_and_its_error_are_those_of_the_books() {
         let pairs = rows([20, 5, 10, 15]);
