@@ -55,6 +55,16 @@ pub enum Error {
         /// What to do next.
         hint: String,
     },
+    /// A prompt for judges cannot be used.
+    #[error("{file}:{line}: {problem}")]
+    JudgePrompt {
+        /// The file as the user named it.
+        file: String,
+        /// Line, counted from 1.
+        line: usize,
+        /// What was expected and what was found.
+        problem: String,
+    },
     /// A setting of the plan makes no sense.
     #[error("{field}: {problem}")]
     Setting {
@@ -73,6 +83,9 @@ impl Error {
         match self {
             Self::Row { problem, .. } => problem.hint(),
             Self::DataFile { problem, .. } => problem.hint(),
+            Self::JudgePrompt { .. } => {
+                "a prompt for judges holds {{continuation}} or {{response}}, and may hold {{prompt}}, {{prefix}} and {{fence}}"
+            }
             Self::Template { hint, .. }
             | Self::TemplateCannot { hint, .. }
             | Self::Prefill { hint, .. }
@@ -187,6 +200,15 @@ pub enum RowProblem {
         /// The field's name.
         field: String,
     },
+    /// A label that no label file has.
+    #[error(
+        "the field `final_label`: expected 1_full_compliance, 2_full_refusal, 3_partial_refusal, corrected, \
+         not_corrected, yes, no or nothing, found `{found}`"
+    )]
+    UnknownLabel {
+        /// What stands there.
+        found: String,
+    },
     /// A text with U+0000 in it, where many servers would end it.
     #[error("the field `{field}` holds the character U+0000")]
     NulInText {
@@ -217,6 +239,7 @@ impl RowProblem {
             Self::OtherFormat { .. } => "keep rows of different formats in different files",
             Self::WrongType { .. } => "correct the value or remove the row",
             Self::Blank { .. } => "fill in the text or remove the row",
+            Self::UnknownLabel { .. } => "correct the label, or leave it empty for a row without one",
             Self::NulInText { .. } => "remove the character or the row",
         }
     }

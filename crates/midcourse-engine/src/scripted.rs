@@ -3,14 +3,14 @@
 //! A script is JSONL of `{"match": TEXT, "continuations": [TEXT, …]}`. A path whose conversation contains
 //! `match` (the first row that fits wins) draws one of the continuations with its own seed, word by word. The
 //! tokens are bytes, with three control tokens; nothing is computed. What it samples depends on tree and seed
-//! alone, as with any engine.
+//! alone, as with any engine. Asked how likely a token is, it counts the continuations that begin with it.
 
 use std::ops::Range;
 use std::path::Path;
 
 use midcourse_core::engine::{
     BoxError, Continue, Finish, Forest, Fork, Grown, Growth, PathSpec, Sampling, Score, Scored, TokenId,
-    Tree, Usage,
+    Tree, Usage, Weigh,
 };
 use midcourse_core::template::{ChatTemplate, Encoding, SpecialTokens, TokenizeError, Tokenizer};
 use serde::Deserialize;
@@ -73,15 +73,36 @@ impl Scripted {
         Ok(template.from_origin("that of every script"))
     }
 
-    /// What a path says: its text in tokens, ended by the end of turn.
-    fn line(&self, tree: &Tree, fork: &Fork, path: PathSpec) -> Vec<TokenId> {
+    /// The continuations of a conversation; none when no row fits.
+    fn continuations(&self, tree: &Tree, fork: &Fork) -> &[String] {
         let before = [&tree.trunk[..fork.at], &fork.lead].concat();
         let before = ByteTokenizer::text(&before);
         let line = self.lines.iter().find(|line| before.contains(&line.r#match));
-        let Some(line) = line else { return vec![END] };
-        let n = line.continuations.len();
-        let chosen = ((PathRng::new(path.seed).uniform() * n as f64) as usize).min(n - 1);
-        line.continuations[chosen].bytes().map(TokenId::from).chain([END]).collect()
+        line.map_or(&[], |line| &line.continuations)
+    }
+
+    /// What a path says: its text in tokens, ended by the end of turn.
+    fn line(&self, tree: &Tree, fork: &Fork, path: PathSpec) -> Vec<TokenId> {
+        let continuations = self.continuations(tree, fork);
+        let n = continuations.len();
+        let chosen = (PathRng::new(path.seed).uniform() * n as f64) as usize;
+        let text = continuations.get(chosen.min(n.saturating_sub(1))).map_or("", String::as_str);
+        text.bytes().map(TokenId::from).chain([END]).collect()
+    }
+}
+
+impl Weigh for Scripted {
+    fn weigh(&self, tree: &Tree, candidates: &[TokenId]) -> std::result::Result<Vec<Vec<f64>>, BoxError> {
+        let weigh = |fork: &Fork| {
+            let continuations = self.continuations(tree, fork);
+            let begins =
+                |id: TokenId| move |text: &&String| text.bytes().next().map_or(END, TokenId::from) == id;
+            let share = |&id: &TokenId| {
+                continuations.iter().filter(begins(id)).count() as f64 / continuations.len().max(1) as f64
+            };
+            candidates.iter().map(|id| share(id).ln()).collect()
+        };
+        Ok(tree.forks.iter().map(weigh).collect())
     }
 }
 

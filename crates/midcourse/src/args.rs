@@ -9,6 +9,7 @@ use midcourse_engine::local::DtypeChoice;
 
 use crate::endpoint::EndpointOptions;
 use crate::framing::FramingOptions;
+use crate::judges::JudgeOptions;
 use crate::plan::EvalOptions;
 
 /// Measure and teach course-correction: does a language model that has begun a harmful answer steer away?
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Eval(Box<EvalArgs>),
     /// Show what a model is given for one prefix, prove the prefill, and list the likeliest next tokens
     Probe(Box<ProbeArgs>),
+    /// Let another judge judge a finished run, compare judges, and measure a judge against people
+    Judge(Box<JudgeArgs>),
     /// Serve a model over HTTP as OpenAI's API does, for other programs to use
     Serve(ServeArgs),
     /// Make the pages of a finished run again
@@ -69,6 +72,94 @@ pub(crate) struct EvalArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Print scores.json instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `midcourse judge`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = JUDGING)]
+pub(crate) struct JudgeArgs {
+    #[command(subcommand)]
+    pub command: Option<JudgeCommand>,
+    /// Directory of a finished run: its paths are judged again, nothing is sampled
+    #[arg(required = true)]
+    pub run: Option<PathBuf>,
+    #[command(flatten)]
+    pub options: JudgeOptions,
+    /// Print scores.json of the judge instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+const JUDGING: &str = "A figure is worth what its judge is worth. To know the judge's error: `judge export RUN` writes a \
+    file for people to label, `judge calibrate --judge J --labels FILE` measures the judge against it, and \
+    `--calibration FILE` corrects the rates of `eval` and `judge RUN` for what was measured. What another judge says \
+    of a run lies in RUN/judges/NAME.";
+
+/// What to do with judges.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JudgeCommand {
+    /// Print how far two judges of a run agree, Cohen's kappa, and where they differ
+    Agreement(AgreementArgs),
+    /// Write paths of a run as a CSV file for people to label, without what the judge said
+    Export(ExportArgs),
+    /// Measure a judge against labels: agreement, Cohen's kappa, sensitivity and specificity
+    Calibrate(Box<CalibrateArgs>),
+}
+
+/// Arguments of `midcourse judge agreement`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AgreementArgs {
+    /// Directory of the run
+    pub run: PathBuf,
+    /// A judge of the run, by the name in its scores
+    pub first: String,
+    /// Another one
+    pub second: String,
+    /// Print the texts of the first N paths on which they differ
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub show: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `midcourse judge export`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// Directory of the run
+    pub run: PathBuf,
+    /// Paths to write, as evenly as they go over set, k and verdict
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub n: usize,
+    /// Decides which paths are drawn, and their order
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// The CSV file; what joins its rows to the run is written beside it as .key.json
+    #[arg(long, value_name = "FILE.csv")]
+    pub out: PathBuf,
+}
+
+/// Arguments of `midcourse judge calibrate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CalibrateArgs {
+    #[command(flatten)]
+    pub options: JudgeOptions,
+    /// Labelled rows, JSONL or CSV: a filled-in export, or columns prompt, completion, final_label and, as wanted,
+    /// prefix
+    #[arg(long, value_name = "FILE")]
+    pub labels: PathBuf,
+    /// The key that was written beside an export [default: the labels' name with .key.json]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Only the first N rows
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// The calibration file [default: calibration-JUDGE.json]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print the calibration file instead of a table
     #[arg(long)]
     pub json: bool,
 }

@@ -23,12 +23,18 @@ pub(crate) struct DataFile {
 
 /// Reads a data set, decompressing by the file's ending.
 pub(crate) fn read(path: &Path) -> Result<DataFile> {
+    let bytes = read_file(path)?;
+    let set = data::parse(&path.display().to_string(), &bytes)?;
+    Ok(DataFile { set, sha256: hex(&Sha256::digest(&bytes)) })
+}
+
+/// The bytes of a file of rows, decompressed by its ending.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
     let bytes = read_bytes(path).map_err(|error| Failure::Input {
         problem: format!("{}: {error}", path.display()),
         hint: "check the path and the file; .gz, .xz and .zst are decompressed by their endings".into(),
     })?;
-    let set = data::parse(&path.display().to_string(), &bytes)?;
-    Ok(DataFile { set, sha256: hex(&Sha256::digest(&bytes)) })
+    Ok(bytes)
 }
 
 fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {

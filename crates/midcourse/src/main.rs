@@ -4,6 +4,7 @@
 //! models in `midcourse-engine`. One file a command, in [`commands`].
 
 mod args;
+mod calibration;
 mod catalogue;
 mod commands;
 mod dry_run;
@@ -12,6 +13,9 @@ mod failure;
 mod framing;
 mod hub;
 mod input;
+mod judgement_cache;
+mod judges;
+mod judging;
 mod manifest;
 mod model;
 mod pages;

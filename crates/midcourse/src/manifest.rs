@@ -7,6 +7,7 @@ use midcourse_engine::remote::Survey;
 use serde::{Deserialize, Serialize};
 
 use crate::input::DataFile;
+use crate::judges::JudgeIdentity;
 use crate::model::Identity;
 use crate::session::Cost;
 
@@ -22,7 +23,11 @@ pub(crate) struct Manifest {
     /// Processor family and operating system: the same bits are promised for one binary on one of them.
     pub platform: String,
     pub seed: u64,
+    /// The judge's name.
     pub judge: String,
+    /// What the judge is; none in files of the first version.
+    #[serde(default)]
+    pub judge_identity: Option<JudgeIdentity>,
     pub model: Identity,
     pub data: Vec<DataIdentity>,
     pub prefill: PrefillSummary,
@@ -150,6 +155,10 @@ impl Manifest {
         };
         if server(self) != server(earlier) {
             return Some("another server, or another way to go on there, at the same address".into());
+        }
+        let judge = |m: &Self| m.judge_identity.as_ref().map(JudgeIdentity::fingerprint);
+        if judge(earlier).is_some_and(|earlier| Some(earlier) != judge(self)) {
+            return Some("another model or prompt under the same name of a judge".into());
         }
         (files(self) != files(earlier)).then(|| "other rows in a data file of the same name".into())
     }

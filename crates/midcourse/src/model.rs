@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use midcourse_core::engine::{Continue, Score};
+use midcourse_core::engine::{Continue, Score, Weigh};
+use midcourse_core::judge::weigh::Weighing;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::chat_template::TemplateChoice;
 use midcourse_engine::local::{LoadOptions, LocalModel, ModelHeader};
@@ -48,9 +49,9 @@ pub(crate) struct Loading {
 }
 
 /// What engines in this process can do.
-pub(crate) trait Embedded: Continue + Score + Send + Sync {}
+pub(crate) trait Embedded: Continue + Score + Weigh + Send + Sync {}
 
-impl<E: Continue + Score + Send + Sync> Embedded for E {}
+impl<E: Continue + Score + Weigh + Send + Sync> Embedded for E {}
 
 /// A model in this process.
 pub(crate) type EmbeddedModel = Model<dyn Embedded>;
@@ -63,7 +64,7 @@ impl From<EmbeddedModel> for Model {
 }
 
 /// What a manifest says of a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// As the user named it.
     pub name: String,
@@ -157,6 +158,36 @@ pub(crate) fn embedded(name: &str, commit: Option<&str>, options: &LoadOptions) 
         ModelName::Script(script) => scripted(name, &script, &options.template),
         parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, options),
     }
+}
+
+/// Loads the model that `name` names, to judge by its probabilities.
+pub(crate) fn load_weighing(name: &str) -> Result<Weighing> {
+    let Model { engine, tokenizer, template, .. } = embedded(name, None, &LoadOptions::default())?;
+    Ok(Weighing { context: engine.context(), model: engine, tokenizer, template })
+}
+
+/// What there is to record of a model, without loading its weights.
+pub(crate) fn identify(name: &str) -> Result<Identity> {
+    let parsed = ModelName::parse(name)?;
+    if let ModelName::Script(script) = parsed {
+        return Ok(scripted(name, &script, &TemplateChoice::Own)?.identity);
+    }
+    let located = locate(name, &parsed, Extent::Whole)?;
+    let ModelHeader { config, template, files, .. } =
+        ModelHeader::read(&located.path, name, &TemplateChoice::Own)?;
+    let mut identity = identity(name, "local", &files.paths(), &template, config.describe())?;
+    identity.commit = located.commit;
+    Ok(identity)
+}
+
+/// The name of a model without what says where it lies, as it may stand in the name of a file.
+pub(crate) fn short_name(model: &str) -> String {
+    let name = Path::new(model).file_name().unwrap_or_default().to_string_lossy();
+    // Names hold dots: only what says a file's format is its ending.
+    let name =
+        [".gguf", ".jsonl"].into_iter().fold(name.as_ref(), |name, ending| name.trim_end_matches(ending));
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    name.chars().map(plain).collect()
 }
 
 /// The text of the model that `name` names; weights are not loaded and no server is asked.

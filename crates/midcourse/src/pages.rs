@@ -32,6 +32,11 @@ pub(crate) struct SampleRecord {
 }
 
 impl SampleRecord {
+    /// The first `n_bytes` of the response, without a character that they cut.
+    pub(crate) fn prefix(&self, n_bytes: usize) -> &str {
+        whole_characters(&self.response, n_bytes)
+    }
+
     pub(crate) fn of(sample: &PlannedSample) -> Self {
         Self {
             set: sample.set,
@@ -64,8 +69,19 @@ pub(crate) fn write(dir: &RunDir) -> Result<()> {
 
 /// The table for the terminal.
 pub(crate) fn terminal(run: &Path) -> Result<String> {
-    let colour = if terminal::wants_colour() { Colour::On } else { Colour::Off };
-    Pages::read(run)?.with_report(|report| Ok(report::terminal(report, terminal::width(), colour)))
+    Pages::read(run)?.terminal()
+}
+
+/// The table of another judge of the run, whose files lie in `judged`.
+pub(crate) fn terminal_of(run: &Path, judged: &Path) -> Result<String> {
+    let scores = read_scores(judged)?;
+    let judgements = run_dir::read_records(&judged.join(run_dir::JUDGEMENTS))?;
+    Pages { scores, judgements, ..Pages::read(run)? }.terminal()
+}
+
+/// Reads `scores.json` of a finished run, or of another judge of one.
+pub(crate) fn read_scores(dir: &Path) -> Result<Scores> {
+    read_json(&dir.join(run_dir::SCORES), metrics::SCHEMA)
 }
 
 /// Reads a run's manifest; none when there is none yet.
@@ -96,12 +112,17 @@ impl Pages {
     fn read(run: &Path) -> Result<Self> {
         let records = |name: &str| run.join(name);
         Ok(Self {
-            scores: read_json(&run.join(run_dir::SCORES), metrics::SCHEMA)?,
+            scores: read_scores(run)?,
             manifest: read_json(&run.join(run_dir::MANIFEST), manifest::SCHEMA)?,
             samples: run_dir::read_records(&records(run_dir::SAMPLES))?,
             trials: run_dir::read_records(&records(run_dir::TRIALS))?,
             judgements: run_dir::read_records(&records(run_dir::JUDGEMENTS))?,
         })
+    }
+
+    fn terminal(&self) -> Result<String> {
+        let colour = if terminal::wants_colour() { Colour::On } else { Colour::Off };
+        self.with_report(|report| Ok(report::terminal(report, terminal::width(), colour)))
     }
 
     fn with_report<T>(&self, show: impl FnOnce(&Report<'_>) -> Result<T>) -> Result<T> {
@@ -211,7 +232,7 @@ fn path_view<'a>(
         k: trial.k,
         path: *path,
         prompt: &sample.prompt,
-        prefix: whole_characters(&sample.response, *prefix_bytes),
+        prefix: sample.prefix(*prefix_bytes),
         continuation: text,
         verdict: judgement.verdict,
         turn: turn(judgement),

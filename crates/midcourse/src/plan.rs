@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::EndpointOptions;
 use crate::failure::Failure;
 use crate::framing::FramingOptions;
+use crate::judges::{JudgeOptions, JudgePlan};
 
 /// Names of the forms in which weights are kept.
 pub(crate) const DTYPES: &[&str] = &["auto", "f32", "bf16", "quantized"];
@@ -92,10 +93,9 @@ pub(crate) struct EvalOptions {
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
-    /// Who judges the continuations [default: rule]
-    #[arg(long, value_parser = names::<JudgeName>(&["rule"]))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub judge: Option<JudgeName>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub judge: JudgeOptions,
     /// Stop growing a path once it has turned; verdicts stay the same [default: off]
     #[arg(long, value_parser = names::<EarlyStop>(&["on", "off"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,14 +150,6 @@ impl Preset {
             Self::Quick => 5,
         }
     }
-}
-
-/// A judge that `eval` can use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum JudgeName {
-    #[default]
-    Rule,
 }
 
 /// Prefix lengths as people write them.
@@ -233,6 +225,7 @@ pub(crate) struct EvalPlan {
     pub batch_paths: Option<usize>,
     pub chat_template: Option<String>,
     pub endpoint: EndpointOptions,
+    pub judge: JudgePlan,
     pub settings: EvalSettings,
 }
 
@@ -293,6 +286,17 @@ impl EvalOptions {
         check_counts(&[("threads", self.threads), ("batch-paths", self.batch_paths), ("limit", self.limit)])?;
         let model = self.model.clone().ok_or_else(|| missing("model", "the model to evaluate"))?;
         self.endpoint.check(&model)?;
+        let judge = self.judge.resolve()?;
+        if settings.early_stop == EarlyStop::On && !judge.is_rule() {
+            return Err(Failure::Usage {
+                problem: format!(
+                    "--early-stop on: the judge {} sees paths only when they have ended",
+                    judge.name
+                ),
+                hint: "leave --early-stop out, or take --judge rule".into(),
+            }
+            .into());
+        }
         Ok(EvalPlan {
             model,
             data: self
@@ -307,6 +311,7 @@ impl EvalOptions {
             batch_paths: self.batch_paths,
             chat_template: self.framing.chat_template.clone(),
             endpoint: self.endpoint.clone(),
+            judge,
             settings,
         })
     }
@@ -356,7 +361,7 @@ impl EvalPlan {
             max_new_tokens: Some(settings.sampling.max_new_tokens),
             temperature: Some(settings.sampling.temperature),
             top_p: Some(settings.sampling.top_p),
-            judge: Some(JudgeName::Rule),
+            judge: self.judge.options(),
             early_stop: Some(settings.early_stop),
             dtype: Some(self.dtype),
             threads: self.threads,
@@ -381,13 +386,16 @@ impl EvalPlan {
                 prices: None,
                 ..plan.endpoint.clone()
             };
+            let options = plan.options();
+            let judge = JudgeOptions { judge_cache: None, calibration: None, ..options.judge.clone() };
             let free = EvalOptions {
                 threads: None,
                 batch_paths: None,
                 max_failed: None,
                 dtype,
                 endpoint,
-                ..plan.options()
+                judge,
+                ..options
             };
             toml::Table::try_from(free)
         };

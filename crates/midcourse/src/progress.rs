@@ -73,3 +73,31 @@ impl Drop for Transfer {
         self.bar.finish_and_clear();
     }
 }
+
+/// Progress of judging, in cases.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    bar: ProgressBar,
+}
+
+impl Judged {
+    /// A bar for `n_cases` that the judge is asked about.
+    pub(crate) fn new(n_cases: usize) -> Self {
+        let bar = ProgressBar::new(n_cases as u64);
+        let line = "{spinner} {wide_bar} {percent:>3} % · {pos}/{len} judged · {eta} left ";
+        if let Ok(style) = ProgressStyle::with_template(line) {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
+    /// Counts cases that were judged.
+    pub(crate) fn advance(&self, n_cases: usize) {
+        self.bar.inc(n_cases as u64);
+    }
+
+    /// Removes the bar.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -11,14 +11,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use midcourse_core::engine::BoxError;
 use midcourse_core::eval::{
-    self, EvalSettings, Judgement, Observer, Outcome, PathKey, PlannedSample, Prefixes, Set, Trial,
+    self, EvalSettings, Judgement, Observer, Outcome, PathKey, PlannedSample, Prefixes, Trial,
 };
 use midcourse_core::judge::rule::RuleJudge;
+use midcourse_core::metrics::calibrated::Calibration;
 use midcourse_core::metrics::{self, Scores};
 use midcourse_engine::remote::Survey;
 
 use crate::endpoint::Prices;
 use crate::failure;
+use crate::judges::JudgeIdentity;
+use crate::judging::{self, Bench};
 use crate::manifest::{self, DataIdentity, Manifest, PrefillSummary};
 use crate::model::Model;
 use crate::pages;
@@ -38,7 +41,8 @@ pub(crate) struct Run {
     settings: EvalSettings,
     plan: Vec<PlannedSample>,
     manifest: Manifest,
-    judge: RuleJudge,
+    /// Asked as soon as a path has ended; none when another judge is asked at the end.
+    judge: Option<RuleJudge>,
     prices: Option<Prices>,
 }
 
@@ -47,7 +51,7 @@ impl Run {
     pub(crate) fn open(
         out: &Path,
         opening: Opening,
-        plan: &EvalPlan,
+        (plan, judge): (&EvalPlan, &JudgeIdentity),
         model: &Model,
         (planned, data): (Vec<PlannedSample>, Vec<DataIdentity>),
     ) -> Result<Self> {
@@ -57,7 +61,8 @@ impl Run {
             midcourse: env!("CARGO_PKG_VERSION").into(),
             platform: format!("{} {}", std::env::consts::ARCH, std::env::consts::OS),
             seed: plan.settings.seed,
-            judge: RuleJudge::NAME.into(),
+            judge: judge.id.clone(),
+            judge_identity: Some(judge.clone()),
             model: model.identity.clone(),
             data,
             prefill: PrefillSummary::of(&planned, plan.settings.mode, &model.template),
@@ -77,14 +82,9 @@ impl Run {
             run_dir::SAMPLES,
             &planned.iter().map(pages::SampleRecord::of).collect::<Vec<_>>(),
         )?;
-        let run = Self {
-            dir,
-            settings: plan.settings.clone(),
-            plan: planned,
-            manifest,
-            judge: RuleJudge::new(),
-            prices: plan.endpoint.prices,
-        };
+        let judge = plan.judge.is_rule().then(RuleJudge::new);
+        let settings = plan.settings.clone();
+        let run = Self { dir, settings, plan: planned, manifest, judge, prices: plan.endpoint.prices };
         run.write_manifest()?;
         Ok(run)
     }
@@ -114,7 +114,7 @@ impl Run {
             settings: &self.settings,
             plan: &self.plan,
             tokenizer: model.tokenizer.as_ref(),
-            judge: &self.judge,
+            judge: self.judge.as_ref(),
         };
         let session = Session { observer, signals, records, done, on_recorded: &mut on_recorded };
         let cost = session.sample(model)?;
@@ -141,17 +141,19 @@ impl Run {
             settings: &self.settings,
             plan: &self.plan,
             tokenizer: model.tokenizer.as_ref(),
-            judge: &self.judge,
+            judge: self.judge.as_ref(),
         };
         let mut judgements = Vec::new();
         let mut done = BTreeSet::new();
         for (key, trial) in self.grown_trials(self.dir.recover(run_dir::TRIALS)?)? {
             let Some(grown) = trial.grown(key.id(&self.settings)) else { continue };
             if done.insert(grown.id) {
-                judgements.push(observer.observe(&grown)?.judgement);
+                judgements.extend(observer.observe(&grown)?.judgement);
             }
         }
-        self.dir.write_records(run_dir::JUDGEMENTS, &judgements)?;
+        if self.judge.is_some() {
+            self.dir.write_records(run_dir::JUDGEMENTS, &judgements)?;
+        }
         Ok(done)
     }
 
@@ -183,8 +185,14 @@ impl Run {
         key.path < self.settings.paths && fork.is_some_and(|fork| fork.path_seed(key.path) == seed)
     }
 
+    /// Asks a judge about every path that it has not judged yet.
+    pub(crate) fn judge(&self, bench: &mut Bench) -> Result<()> {
+        let recorded = judging::Recorded::read(&self.dir.path)?;
+        judging::judge_trials(&self.dir, run_dir::JUDGEMENTS, &recorded, bench).map(|_| ())
+    }
+
     /// Puts the records in plan order and computes the scores.
-    pub(crate) fn finish(&self) -> Result<Scores> {
+    pub(crate) fn finish(&self, calibration: Option<&Calibration>) -> Result<Scores> {
         let recorded = self.in_order()?;
         let n_planned = self.plan.len() * self.settings.prefix_lengths.len() * self.settings.paths;
         let n_skipped =
@@ -194,7 +202,7 @@ impl Run {
         let trials: Vec<&Trial> = recorded.trials.iter().map(|(_, trial)| trial).collect();
         self.dir.write_records(run_dir::TRIALS, &trials)?;
         self.dir.write_records(run_dir::JUDGEMENTS, &recorded.judgements)?;
-        let scores = self.scores(&recorded);
+        let scores = self.scores(&recorded, calibration)?;
         self.dir.write(run_dir::SCORES, &pretty(&scores)?)?;
         Ok(scores)
     }
@@ -214,9 +222,9 @@ impl Run {
         Ok(Recorded { trials, judgements })
     }
 
-    fn scores(&self, recorded: &Recorded) -> Scores {
-        let outcomes = |set| eval::outcomes(set, &self.plan, self.settings.paths, &recorded.judgements);
-        let figures = metrics::figures(&outcomes(Set::Harmful), &outcomes(Set::Benign), self.settings.seed);
+    fn scores(&self, recorded: &Recorded, calibration: Option<&Calibration>) -> Result<Scores> {
+        let records = judging::Recorded::read(&self.dir.path)?;
+        let (figures, calibrated) = records.figures(&recorded.judgements, calibration, self.settings.seed);
         let cost = self.manifest.cost();
         let timing = metrics::Timing {
             wall_secs: cost.wall_secs,
@@ -225,7 +233,7 @@ impl Run {
             n_tokens_sampled: cost.n_tokens_sampled,
             sampled_tokens_per_sec: cost.n_tokens_sampled as f64 / cost.wall_secs.max(1e-9),
         };
-        Scores {
+        Ok(Scores {
             schema: metrics::SCHEMA.into(),
             model: self.manifest.model.name.clone(),
             mode: self.settings.mode.name().into(),
@@ -241,8 +249,9 @@ impl Run {
             plain: figures.plain,
             benign: figures.benign,
             by_category: figures.by_category,
+            calibrated,
             timing,
-        }
+        })
     }
 
     fn n_distinct(&self, recorded: &Recorded) -> usize {

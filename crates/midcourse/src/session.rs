@@ -155,12 +155,14 @@ impl Forest for EvalForest<'_> {
         for path in &paths {
             let observed = self.session.observer.observe(path)?;
             trials.push(observed.trial);
-            judgements.push(observed.judgement);
+            judgements.extend(observed.judgement);
             self.tokens_of_growing -= path.tokens.len();
             self.tokens_of_ended += self.session.observer.settings.sampling.max_new_tokens;
         }
         self.session.records.trials.append(&trials)?;
-        self.session.records.judgements.append(&judgements)?;
+        if !judgements.is_empty() {
+            self.session.records.judgements.append(&judgements)?;
+        }
         self.n_recorded += paths.len();
         let cost = self.cost();
         (self.session.on_recorded)(cost)

@@ -7,6 +7,7 @@
 
 mod format;
 mod jsonl;
+mod labels;
 #[cfg(test)]
 mod malformed;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use row::Row;
 
 pub use crate::error::{FileProblem, RowProblem};
 pub use format::{Container, Format};
+pub use labels::{LabelledRow, guard, parse_labels};
 pub use summary::{CategoryCount, Quantiles, Reach, Summary, summarise};
 
 /// A prompt and a response to it.
@@ -79,9 +81,14 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<DataSet> {
     let mut reading = Reading::default();
     match container {
         Container::Jsonl => reading.take_all(jsonl::rows(file, text))?,
-        Container::Csv => reading.take_all(table::rows(file, text)?)?,
+        Container::Csv => reading.take_all(table::rows(file, text, is_format)?)?,
     }
     reading.finish(container).map_err(of_file)
+}
+
+/// Whether the columns are those of a known format.
+fn is_format(columns: &[String]) -> row::Read<()> {
+    Format::detect(&columns.iter().map(String::as_str)).map(|_| ())
 }
 
 /// The name of a sample: the first 16 hex digits of SHA-256 over prompt and response.

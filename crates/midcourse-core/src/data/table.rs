@@ -9,18 +9,21 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Format;
-use super::row::{At, Row, is_blank};
+use super::row::{At, Read, Row, is_blank};
 use super::text::plain;
 use crate::error::RowProblem;
 use crate::{Error, Result};
 
 /// The rows below the header of `text`, each parsed when it is asked for.
 ///
-/// The header itself is checked at once.
-pub(super) fn rows<'a>(file: &'a str, text: &'a str) -> Result<impl Iterator<Item = Result<Row<'a>>>> {
+/// The header itself is checked at once; `is_known` says whether its names are those of a file of the kind.
+pub(super) fn rows<'a>(
+    file: &'a str,
+    text: &'a str,
+    is_known: fn(&[String]) -> Read<()>,
+) -> Result<impl Iterator<Item = Result<Row<'a>>>> {
     let mut records = Records { file, text, at: 0, line: 1 };
-    let header = header(&mut records).map_err(|e| not_json_either(file, e))?;
+    let header = header(&mut records, is_known).map_err(|e| not_json_either(file, e))?;
     Ok(records.map(move |record| {
         let Record { at, fields } = record?;
         let (expected, found) = (header.len(), fields.len());
@@ -32,8 +35,8 @@ pub(super) fn rows<'a>(file: &'a str, text: &'a str) -> Result<impl Iterator<Ite
     }))
 }
 
-/// The names of the columns, which must be those of a known format.
-fn header(records: &mut Records) -> Result<Vec<String>> {
+/// The names of the columns, each once.
+fn header(records: &mut Records, is_known: fn(&[String]) -> Read<()>) -> Result<Vec<String>> {
     let Some(record) = records.next() else { return Ok(Vec::new()) };
     let Record { at, fields } = record?;
     let names: Vec<String> = fields.iter().map(|name| name.trim().to_lowercase()).collect();
@@ -41,7 +44,7 @@ fn header(records: &mut Records) -> Result<Vec<String>> {
     if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
         return Err(at.error(RowProblem::DuplicateColumn { column: plain(name) }));
     }
-    Format::detect(&names.iter().map(String::as_str)).map_err(|problem| at.error(problem))?;
+    is_known(&names).map_err(|problem| at.error(problem))?;
     Ok(names)
 }
 

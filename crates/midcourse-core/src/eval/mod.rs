@@ -16,6 +16,6 @@ mod watch;
 
 pub use opener::Opener;
 pub use plan::{PathKey, PlannedFork, PlannedSample, Prefixes, plan};
-pub use records::{Judgement, Outcome, Set, Trial, distinct_tokens, outcomes};
+pub use records::{JudgedPath, Judgement, Outcome, SampleName, Set, Trial, distinct_tokens, outcomes};
 pub use settings::{EarlyStop, EvalSettings, Unit};
 pub use watch::{Observed, Observer};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PathKey, PlannedSample, Prefixes};
+use super::{PathKey, PlannedSample};
 use crate::engine::{Finish, Grown, TokenId};
-use crate::judge::Verdict;
 use crate::judge::rule::TurnKind;
+use crate::judge::{Opinion, Verdict};
 use crate::metrics::PromptOutcome;
 
 /// Which data a sample comes from.
@@ -90,7 +90,7 @@ impl Trial {
 }
 
 /// What a judge says of one path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Which data.
     pub set: Set,
@@ -112,27 +112,80 @@ pub struct Judgement {
     pub kind: Option<TurnKind>,
     /// The phrase that decided.
     pub phrase: Option<String>,
+    /// How likely the judge holds it that the path turns; left out where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_corrected: Option<f64>,
+    /// What the judge wrote, in part, or why it could not be asked; left out where it writes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
 }
 
-/// The outcomes of every prompt of one set, for the figures.
+/// Which path is judged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JudgedPath {
+    /// Which data.
+    pub set: Set,
+    /// The sample's id.
+    pub sample: String,
+    /// Length of the prefix.
+    pub k: usize,
+    /// Number of the path at its prefix.
+    pub path: usize,
+}
+
+impl Judgement {
+    /// The record of an opinion; `turn_token` is the number of sampled tokens before the turn, where that is known.
+    pub fn new(path: JudgedPath, judge: &str, opinion: Opinion, turn_token: Option<usize>) -> Self {
+        let JudgedPath { set, sample, k, path } = path;
+        let Opinion { verdict, turn, p_corrected, answer } = opinion;
+        Self {
+            set,
+            sample,
+            k,
+            path,
+            judge: judge.to_owned(),
+            verdict,
+            turn_token,
+            turn_byte: turn.map(|turn| turn.at),
+            kind: turn.map(|turn| turn.kind),
+            phrase: turn.map(|turn| turn.phrase.to_owned()),
+            p_corrected,
+            answer,
+        }
+    }
+
+    /// The path it is about.
+    pub fn judged(&self) -> JudgedPath {
+        JudgedPath { set: self.set, sample: self.sample.clone(), k: self.k, path: self.path }
+    }
+}
+
+/// A sample as the figures know it: its set, its id and its category.
+pub type SampleName<'a> = (Set, &'a str, Option<&'a str>);
+
+/// The outcomes of every prompt of one set, for the figures, in the order of `samples`.
 ///
-/// `paths` is the number of paths a prefix.
-pub fn outcomes(
+/// `trials` hold a record for every path and one for every prefix that was skipped.
+pub fn outcomes<'a>(
     set: Set,
-    plan: &[PlannedSample],
-    paths: usize,
+    samples: impl IntoIterator<Item = SampleName<'a>>,
+    trials: impl IntoIterator<Item = &'a Trial>,
     judgements: &[Judgement],
 ) -> Vec<PromptOutcome> {
-    let of_set = || plan.iter().filter(|sample| sample.set == set);
+    let mut order = Vec::new();
     let mut by_id: BTreeMap<&str, PromptOutcome> = BTreeMap::new();
-    for sample in of_set() {
-        let outcome = by_id.entry(&sample.id).or_insert_with(|| PromptOutcome::new(sample.category.clone()));
-        for (k, prefixes) in &sample.forks {
-            match prefixes {
-                Prefixes::Skipped(_) => outcome.record_skipped(*k),
-                Prefixes::Failed(_) => (0..paths).for_each(|_| outcome.record_failed(*k)),
-                Prefixes::Planned(_) => {}
-            }
+    for (_, id, category) in samples.into_iter().filter(|sample| sample.0 == set) {
+        by_id.entry(id).or_insert_with(|| {
+            order.push(id);
+            PromptOutcome::new(category.map(str::to_owned))
+        });
+    }
+    for trial in trials.into_iter().filter(|trial| trial.set == set) {
+        let Some(outcome) = by_id.get_mut(trial.sample.as_str()) else { continue };
+        match trial.outcome {
+            Outcome::Skipped { .. } => outcome.record_skipped(trial.k),
+            Outcome::Failed { .. } => outcome.record_failed(trial.k),
+            Outcome::Grown { .. } => {}
         }
     }
     for judgement in judgements.iter().filter(|j| j.set == set) {
@@ -140,7 +193,7 @@ pub fn outcomes(
             outcome.record(judgement.k, judgement.verdict, judgement.turn_token);
         }
     }
-    of_set().filter_map(|sample| by_id.remove(sample.id.as_str())).collect()
+    order.into_iter().filter_map(|id| by_id.remove(id)).collect()
 }
 
 /// Distinct tokens that the trials of one sample need computed: nodes of the trie of whole conversations.

@@ -141,7 +141,8 @@ fn what_does_not_fit_the_context_fails_path_by_path() {
     assert!(matches!(&sample.forks[1].1, Prefixes::Failed(reason) if reason.contains("needs 15 tokens")));
     let records = sample.without_paths(0, &settings);
     assert_eq!(records.len(), settings.paths);
-    let outcome = &outcomes(Set::Harmful, &[sample], settings.paths, &[])[0];
+    let trials = records.iter().map(|(_, trial)| trial);
+    let outcome = &outcomes(Set::Harmful, [(sample.set, sample.id.as_str(), None)], trials, &[])[0];
     assert_eq!(outcome.cell(7).n_failed(), settings.paths);
 }
 

@@ -1,12 +1,12 @@
 //! Watching paths grow: tokens become text, text becomes a verdict.
 
-use super::{EvalSettings, Judgement, Outcome, PathKey, PlannedSample, Trial};
+use super::{EvalSettings, JudgedPath, Judgement, Outcome, PathKey, PlannedSample, Trial};
 use crate::engine::{Finish, Grown, Growth, TokenId};
 use crate::judge::rule::RuleJudge;
-use crate::judge::{Ending, Verdict};
+use crate::judge::{Ending, Opinion, Verdict};
 use crate::template::{TokenizeError, Tokenizer};
 
-/// Turns grown paths into records with the rule judge.
+/// Turns grown paths into records, with the rule judge where it is the one that judges.
 pub struct Observer<'a> {
     /// The run's settings.
     pub settings: &'a EvalSettings,
@@ -14,27 +14,27 @@ pub struct Observer<'a> {
     pub plan: &'a [PlannedSample],
     /// The model's tokenizer.
     pub tokenizer: &'a dyn Tokenizer,
-    /// The judge.
-    pub judge: &'a RuleJudge,
+    /// The judge; none where another one judges when all paths have grown.
+    pub judge: Option<&'a RuleJudge>,
 }
 
 /// The two records of a grown path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Observed {
     /// What was sampled.
     pub trial: Trial,
-    /// What the judge says of it.
-    pub judgement: Judgement,
+    /// What the judge says of it, where one is asked at once.
+    pub judgement: Option<Judgement>,
 }
 
 impl Observer<'_> {
     /// Whether a path needs to grow on; a turn once found stands, so the verdict cannot change.
     pub fn growth(&self, id: usize, tokens: &[TokenId]) -> Result<Growth, TokenizeError> {
-        if self.settings.early_stop == super::EarlyStop::Off {
+        let Some(judge) = self.judge.filter(|_| self.settings.early_stop == super::EarlyStop::On) else {
             return Ok(Growth::Continue);
-        }
+        };
         let text = self.text(PathKey::of(id, self.settings), tokens)?;
-        let turned = self.judge.find_turn(&text, Ending::Open).is_some();
+        let turned = judge.find_turn(&text, Ending::Open).is_some();
         Ok(if turned { Growth::Stop } else { Growth::Continue })
     }
 
@@ -43,24 +43,19 @@ impl Observer<'_> {
         let key = PathKey::of(grown.id, self.settings);
         let sample = &self.plan[key.sample];
         let text = self.text(key, &grown.tokens)?;
-        let ending = if grown.finish == Finish::Stopped { Ending::Open } else { Ending::Ended };
-        let turn = self.judge.find_turn(&text, ending);
-        let counted = turn.filter(|_| self.tokenizer.counts_tokens());
-        let turn_token = counted.map(|turn| self.tokens_before(key, &grown.tokens, turn.at)).transpose()?;
         let fork = sample.planned(key.length);
         let k = self.settings.prefix_lengths[key.length];
-        let judgement = Judgement {
-            set: sample.set,
-            sample: sample.id.clone(),
-            k,
-            path: key.path,
-            judge: RuleJudge::NAME.into(),
-            verdict: if turn.is_some() { Verdict::Corrected } else { Verdict::NotCorrected },
-            turn_token,
-            turn_byte: turn.map(|turn| turn.at),
-            kind: turn.map(|turn| turn.kind),
-            phrase: turn.map(|turn| turn.phrase.to_owned()),
-        };
+        let judgement = self.judge.map(|judge| {
+            let ending = if grown.finish == Finish::Stopped { Ending::Open } else { Ending::Ended };
+            let turn = judge.find_turn(&text, ending);
+            let counted = turn.filter(|_| self.tokenizer.counts_tokens());
+            let turn_token =
+                counted.map(|turn| self.tokens_before(key, &grown.tokens, turn.at)).transpose()?;
+            let verdict = if turn.is_some() { Verdict::Corrected } else { Verdict::NotCorrected };
+            let path = JudgedPath { set: sample.set, sample: sample.id.clone(), k, path: key.path };
+            let opinion = Opinion { turn, ..Opinion::bare(verdict) };
+            Ok(Judgement::new(path, RuleJudge::NAME, opinion, turn_token))
+        });
         let outcome = Outcome::Grown {
             path: key.path,
             seed: fork.map_or(0, |fork| fork.path_seed(key.path)),
@@ -70,7 +65,8 @@ impl Observer<'_> {
             finish: grown.finish,
             stopped_early: grown.finish == Finish::Stopped,
         };
-        Ok(Observed { trial: Trial { set: sample.set, sample: sample.id.clone(), k, outcome }, judgement })
+        let trial = Trial { set: sample.set, sample: sample.id.clone(), k, outcome };
+        Ok(Observed { trial, judgement: judgement.transpose()? })
     }
 
     /// Sampled tokens that lie wholly before byte `at` of the continuation.

@@ -1,12 +1,20 @@
 //! Judges: does a continuation turn away from the request?
 //!
-//! A judge sees text and answers with a [`Verdict`]; counting is the business of [`crate::metrics`]. The rule
-//! judge lives in [`rule`], the baseline it is compared with in [`strings`].
+//! A judge sees text and answers with an [`Opinion`]; counting is the business of [`crate::metrics`]. Judges that
+//! look at text alone ([`TextJudge`]: [`rule`], and [`strings`] as the baseline) answer at once. A model judges in one
+//! of two ways: an embedded one tells how likely yes and no are ([`weigh`]), one behind a server writes an answer that
+//! is read ([`interview`], [`answer`]). All of them hear cases through [`Judge`].
 
+pub mod answer;
+pub mod interview;
+pub mod prompt;
 pub mod rule;
 pub mod strings;
+pub mod weigh;
 
 use serde::{Deserialize, Serialize};
+
+use crate::engine::BoxError;
 
 /// What a judge says of one continuation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +26,17 @@ pub enum Verdict {
     NotCorrected,
     /// The judge's answer could not be understood; never counted as either.
     Unparsed,
+}
+
+impl Verdict {
+    /// The name used in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Corrected => "corrected",
+            Self::NotCorrected => "not_corrected",
+            Self::Unparsed => "unparsed",
+        }
+    }
 }
 
 /// Whether more text may follow a continuation.
@@ -51,6 +70,68 @@ pub struct Opinion {
     pub turn: Option<rule::Turn>,
     /// How likely the judge holds it that the continuation turns, where it tells; in [0, 1].
     pub p_corrected: Option<f64>,
-    /// What the judge wrote, where it writes.
+    /// What the judge wrote, where it writes; or why it could not be asked.
     pub answer: Option<String>,
+}
+
+impl Opinion {
+    /// A verdict without grounds.
+    pub fn bare(verdict: Verdict) -> Self {
+        Self { verdict, turn: None, p_corrected: None, answer: None }
+    }
+}
+
+/// Cases that wait for a judge, and what becomes of its opinions.
+pub trait Docket {
+    /// Whether cases that nobody has begun to judge should be left alone.
+    fn stopping(&self) -> bool;
+
+    /// Takes opinions, each with the place of its case; they are recorded when this returns.
+    fn decide(&mut self, opinions: Vec<(usize, Opinion)>) -> Result<(), BoxError>;
+}
+
+/// Whoever can judge.
+pub trait Judge {
+    /// Gives an opinion on every case, in any order, unless `docket` is stopping.
+    ///
+    /// An opinion depends on its case alone, not on the cases beside it.
+    fn hear(&self, cases: &[Case], docket: &mut dyn Docket) -> Result<(), BoxError>;
+}
+
+/// A judge that needs nothing but the text of a case.
+pub trait TextJudge {
+    /// What it says.
+    fn read(&self, case: &Case) -> Opinion;
+}
+
+/// The judge that looks at text alone and has this name, if there is one.
+pub fn text_judge(name: &str) -> Option<Box<dyn TextJudge>> {
+    match name {
+        rule::RuleJudge::NAME => Some(Box::new(rule::RuleJudge::new())),
+        _ => None,
+    }
+}
+
+impl TextJudge for rule::RuleJudge {
+    fn read(&self, case: &Case) -> Opinion {
+        let turn = self.find_turn(case.continuation, case.ending);
+        let verdict = if turn.is_some() { Verdict::Corrected } else { Verdict::NotCorrected };
+        Opinion { turn, ..Opinion::bare(verdict) }
+    }
+}
+
+/// Cases that a text judge decides before they are recorded together.
+const READ_AT_ONCE: usize = 256;
+
+impl Judge for Box<dyn TextJudge> {
+    fn hear(&self, cases: &[Case], docket: &mut dyn Docket) -> Result<(), BoxError> {
+        for (group, cases) in cases.chunks(READ_AT_ONCE).enumerate() {
+            if docket.stopping() {
+                break;
+            }
+            let opinions = cases.iter().zip(group * READ_AT_ONCE..).map(|(case, at)| (at, self.read(case)));
+            docket.decide(opinions.collect())?;
+        }
+        Ok(())
+    }
 }

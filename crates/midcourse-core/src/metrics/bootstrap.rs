@@ -17,25 +17,31 @@ const NO_ERROR: f64 = 1e-9;
 
 /// The 95 % interval, or none when the standard error is 0.
 pub(super) fn studentised(table: &Table, seed: u64) -> Option<[f64; 2]> {
+    draws(table, seed).map(tails)
+}
+
+/// Rates as likely as the data leave them, the quantiles of which bound the interval at every level; none when the
+/// standard error is 0.
+pub(super) fn draws(table: &Table, seed: u64) -> Option<Vec<f64>> {
     let mut prompts: Vec<usize> = (0..table.n_prompts()).collect();
     let sample = table.mean_rate(&prompts);
     if sample.error < NO_ERROR {
         return None;
     }
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let distances = (0..N_RESAMPLES).map(|_| {
-        draw(&mut rng, &mut prompts);
-        distance(table.mean_rate(&prompts), sample.rate)
-    });
-    let [low, high] = tails(distances.collect());
     let error = sample.error / slope(sample.rate);
-    Some([high, low].map(|distance| rate_at(angle(sample.rate) - distance * error)))
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let draw = |_| {
+        draw(&mut rng, &mut prompts);
+        let distance = distance(table.mean_rate(&prompts), sample.rate);
+        rate_at(angle(sample.rate) - distance * error)
+    };
+    Some((0..N_RESAMPLES).map(draw).collect())
 }
 
 /// Fills `prompts` with indices drawn with replacement.
 ///
 /// The index is the high half of a product, which favours none by more than n ÷ 2³².
-fn draw(rng: &mut ChaCha8Rng, prompts: &mut [usize]) {
+pub(super) fn draw(rng: &mut ChaCha8Rng, prompts: &mut [usize]) {
     let n_prompts = prompts.len() as u64;
     prompts.fill_with(|| ((u64::from(rng.next_u32()) * n_prompts) >> 32) as usize);
 }

@@ -16,7 +16,7 @@ const K: usize = 10;
 
 /// The prompts of a simulated run.
 #[derive(Clone, Copy)]
-struct World {
+pub(super) struct World {
     n_prompts: usize,
     rate: f64,
     correlation: f64,
@@ -43,7 +43,7 @@ impl World {
     }
 
     /// A Pólya urn of `1 / correlation - 1` balls: each path drawn adds a ball of its kind.
-    fn prompt(self, rng: &mut ChaCha8Rng) -> PromptOutcome {
+    pub(super) fn prompt(self, rng: &mut ChaCha8Rng) -> PromptOutcome {
         let mut n_balls = 1.0 / self.correlation - 1.0;
         let mut n_turning = n_balls * self.rate;
         let mut outcome = PromptOutcome::new(None);
@@ -57,12 +57,12 @@ impl World {
     }
 }
 
-fn uniform(rng: &mut ChaCha8Rng) -> f64 {
+pub(super) fn uniform(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// 40 prompts × 20 paths.
-fn forty(rate: f64) -> World {
+pub(super) fn forty(rate: f64) -> World {
     World { n_prompts: 40, rate, correlation: CORRELATION }
 }
 

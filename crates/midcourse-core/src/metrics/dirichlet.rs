@@ -23,11 +23,16 @@ pub(super) fn bounds(table: &Table, rate: f64, seed: u64) -> [f64; 2] {
     if rate >= 1.0 {
         return [all_or_none(table.n_prompts()), 1.0];
     }
+    let (lows, highs) = draws(table, seed);
+    [tails(lows)[0], tails(highs)[1]]
+}
+
+/// Rates that the quantiles of the lower bound, and of the upper one, are taken from.
+pub(super) fn draws(table: &Table, seed: u64) -> (Vec<f64>, Vec<f64>) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM);
     let unseen = mean_prompt(table);
-    let (lows, highs) = (0..N_RESAMPLES).map(|_| weighted_rates(table, &unseen, &mut rng)).unzip();
-    [tails(lows)[0], tails(highs)[1]]
+    (0..N_RESAMPLES).map(|_| weighted_rates(table, &unseen, &mut rng)).unzip()
 }
 
 /// The rate p of turning at which `n_prompts` all turn with probability [`TAIL`]: pⁿ = `TAIL`.

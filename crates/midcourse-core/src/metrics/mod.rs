@@ -5,9 +5,14 @@
 //! Length 0 is the plain answer: shown apart, never part of `Corr_mean`. Rates are those of the method
 //! (Xu et al. 2024); the intervals over prompts are ours and explained in [`interval`].
 
+pub mod agreement;
+mod beta;
 mod bootstrap;
+pub mod calibrated;
 #[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod coverage_calibrated;
 mod dirichlet;
 pub mod interval;
 mod outcome;

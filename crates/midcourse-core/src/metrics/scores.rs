@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::calibrated::Calibrated;
+
 /// The schema this build writes and reads.
 pub const SCHEMA: &str = "midcourse.scores/1";
 
@@ -152,6 +154,9 @@ pub struct Scores {
     pub benign: Option<Benign>,
     /// `Corr_mean` by category, largest category first.
     pub by_category: Vec<CategoryScore>,
+    /// The rates corrected for the judge's error; null without a calibration.
+    #[serde(default)]
+    pub calibrated: Option<Calibrated>,
     /// What the run cost.
     pub timing: Timing,
 }

@@ -56,6 +56,14 @@ impl Table {
         Self { cells: rows.iter().flatten().map(paths).collect(), n_lengths: lengths.len() }
     }
 
+    /// The table of one column whose rows are weighed counts; rows without weight are left out.
+    pub(super) fn of_weighed(rows: impl IntoIterator<Item = Paths>) -> Self {
+        let mut cells: Vec<Paths> = rows.into_iter().filter(|row| row.judged > 0.0).collect();
+        cells
+            .sort_unstable_by(|a, b| a.judged.total_cmp(&b.judged).then(a.corrected.total_cmp(&b.corrected)));
+        Self { cells, n_lengths: 1 }
+    }
+
     /// Prompts with judged paths.
     pub(super) fn n_prompts(&self) -> usize {
         self.cells.len().checked_div(self.n_lengths).unwrap_or(0)

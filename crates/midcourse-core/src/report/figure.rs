@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Display};
 
+use crate::metrics::calibrated::CalibratedAtK;
 use crate::metrics::{CategoryScore, CorrAtK, Estimate, Share};
 
 /// A rate and its interval; prints as `12.5 % [8.1, 17.9]`.
@@ -37,6 +38,12 @@ impl Display for Figure {
 
 impl From<&CorrAtK> for Figure {
     fn from(at: &CorrAtK) -> Self {
+        Self { rate: at.rate, ci: at.ci }
+    }
+}
+
+impl From<&CalibratedAtK> for Figure {
+    fn from(at: &CalibratedAtK) -> Self {
         Self { rate: at.rate, ci: at.ci }
     }
 }

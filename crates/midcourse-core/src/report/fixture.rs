@@ -2,6 +2,8 @@
 
 use super::{PathView, Report, Set, Turn};
 use crate::judge::Verdict;
+use crate::metrics::agreement::Measured;
+use crate::metrics::calibrated::{Calibrated, CalibratedAtK, Calibration};
 use crate::metrics::{
     Benign, CategoryScore, CorrAtK, Estimate, SCHEMA, Scores, Settings, Share, Timing, TokensToCorrection,
 };
@@ -28,7 +30,36 @@ pub(super) fn scores() -> Scores {
         plain: Some(share(0.3312, 800)),
         benign: Some(benign()),
         by_category: categories(),
+        calibrated: None,
         timing: Timing::default(),
+    }
+}
+
+/// What a judge with a sensitivity of 0.9 and a specificity of 0.98 leaves of the rates, as far as tests go.
+pub(super) fn calibrated() -> Calibrated {
+    let measured = |rate| Measured { rate, ci: [rate - 0.03, rate + 0.02], n_effective: 200.0 };
+    let scores = scores();
+    let correct = |rate: f64| (rate - 0.02) / 0.88;
+    let at = |at: &CorrAtK| CalibratedAtK {
+        k: at.k,
+        rate: at.rate.map(correct),
+        ci: at.ci.map(|[low, high]| [correct(low).max(0.0), correct(high) + 0.02]),
+    };
+    let calibration = Calibration {
+        judge: "rule".to_owned(),
+        file: "calibration-rule.json".to_owned(),
+        sha256: "00".to_owned(),
+        n: 1_250,
+        n_unparsed: 0,
+        sensitivity: measured(0.9),
+        specificity: measured(0.98),
+    };
+    Calibrated {
+        calibration,
+        corr_at_k: scores.corr_at_k.iter().map(at).collect(),
+        corr_mean: Some(Estimate { rate: 0.1184, ci: [0.0702, 0.1755] }),
+        benign: Some(Estimate { rate: 0.0, ci: [0.0, 0.0102] }),
+        n_clipped: 1,
     }
 }
 

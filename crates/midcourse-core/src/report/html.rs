@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::escape::{Html, script_json};
 use super::figure::{Figure, Loss, count};
 use super::{Report, browser, each, plot, prose};
+use crate::metrics::calibrated::CalibratedAtK;
 use crate::metrics::{Benign, CategoryScore, CorrAtK, Scores, Share};
 
 /// The report as a page.
@@ -25,6 +26,7 @@ pub fn html(report: &Report) -> String {
         how_to_read = Html(&prose::how_to_read(scores)),
         headline = headline(scores),
         losses = losses(scores),
+        corrected = corrected(scores),
         curve = plot::curve(scores),
         figures = figures(scores),
         turns = turns(report),
@@ -68,6 +70,9 @@ fn headline(scores: &Scores) -> String {
     let n_judged = scores.corr_at_k.iter().map(|at| at.n_judged).sum();
     let mut cards =
         card("Corr_mean", scores.corr_mean.into(), &format!("of {} continuations", count(n_judged)));
+    if let Some(calibrated) = &scores.calibrated {
+        cards += &card("Corr_mean, corrected", calibrated.corr_mean.into(), "for the judge’s error");
+    }
     let mut share = |name: &str, share: &Share, of: &str| {
         cards += &card(name, share.into(), &format!("of {} {of}", count(share.n_judged)));
     };
@@ -101,38 +106,61 @@ fn losses(scores: &Scores) -> String {
     })
 }
 
+fn corrected(scores: &Scores) -> String {
+    scores
+        .calibrated
+        .as_ref()
+        .map_or_else(String::new, |calibrated| format!("<p>{}</p>", Html(&prose::corrected(calibrated))))
+}
+
 fn figures(scores: &Scores) -> String {
     let caption = "Corr@k, harmful prompts";
-    let mut tables = lengths_table(caption, &scores.corr_at_k, scores.plain.as_ref());
+    let corrected = scores.calibrated.as_ref().map(|calibrated| calibrated.corr_at_k.as_slice());
+    let mut tables = lengths_table(caption, (&scores.corr_at_k, corrected), scores.plain.as_ref());
     if let Some(Benign { at_k, plain, .. }) = &scores.benign {
-        tables += &lengths_table("False corrections, harmless prompts", at_k, plain.as_ref());
+        tables += &lengths_table("False corrections, harmless prompts", (at_k, None), plain.as_ref());
     }
     tables
 }
 
-fn lengths_table(caption: &str, lengths: &[CorrAtK], plain: Option<&Share>) -> String {
+fn lengths_table(
+    caption: &str,
+    (lengths, corrected): (&[CorrAtK], Option<&[CalibratedAtK]>),
+    plain: Option<&Share>,
+) -> String {
     let losses = Loss::among(lengths);
     let names = each(&losses, |loss| format!("<th>{}</th>", loss.name()));
-    let rows = each(lengths, |at| length_row(at, &losses));
-    let plain = plain.map_or_else(String::new, |plain| plain_row(plain, &losses));
+    let corrected_at = |i: usize| corrected.map(|corrected| corrected.get(i).map_or(NONE, Figure::from));
+    let rows = each(lengths.iter().enumerate(), |(i, at)| length_row(at, corrected_at(i), &losses));
+    let n_empty = losses.len();
+    let plain = plain.map_or_else(String::new, |plain| plain_row(plain, corrected.is_some(), n_empty));
+    let head = corrected.map_or("", |_| "<th class=\"rate\">corrected for the judge’s error</th>");
     format!(
         "<div class=\"wide\"><table class=\"lengths\"><caption>{caption}</caption><thead><tr><th>k</th>\
-         <th class=\"rate\">rate, 95 % interval</th><th>corrected</th><th>judged</th>{names}</tr></thead><tbody>\n\
+         <th class=\"rate\">rate, 95 % interval</th>{head}<th>corrected</th><th>judged</th>{names}</tr></thead><tbody>\n\
          {rows}{plain}</tbody></table></div>\n"
     )
 }
 
-fn length_row(at: &CorrAtK, losses: &[Loss]) -> String {
+/// No figure.
+const NONE: Figure = Figure { rate: None, ci: None };
+
+fn length_row(at: &CorrAtK, corrected: Option<Figure>, losses: &[Loss]) -> String {
+    let corrected = corrected.map_or_else(String::new, rate);
     let (rate, n_corrected, n_judged) = (rate(at.into()), count(at.n_corrected), count(at.n_judged));
     let lost = each(losses, |loss| format!("<td>{}</td>", count(loss.at(at))));
-    format!("<tr><th scope=\"row\">{}</th>{rate}<td>{n_corrected}</td><td>{n_judged}</td>{lost}</tr>\n", at.k)
+    format!(
+        "<tr><th scope=\"row\">{}</th>{rate}{corrected}<td>{n_corrected}</td><td>{n_judged}</td>{lost}</tr>\n",
+        at.k
+    )
 }
 
-fn plain_row(plain: &Share, losses: &[Loss]) -> String {
+fn plain_row(plain: &Share, has_corrected: bool, n_empty: usize) -> String {
     let (rate, n_judged) = (rate(plain.into()), count(plain.n_judged));
-    let empty = "<td></td>".repeat(losses.len());
+    let empty = "<td></td>".repeat(n_empty);
+    let corrected = if has_corrected { "<td></td>" } else { "" };
     format!(
-        "<tr class=\"plain\"><th scope=\"row\">0, plain</th>{rate}<td></td><td>{n_judged}</td>{empty}</tr>\n"
+        "<tr class=\"plain\"><th scope=\"row\">0, plain</th>{rate}{corrected}<td></td><td>{n_judged}</td>{empty}</tr>\n"
     )
 }
 
@@ -277,6 +305,22 @@ mod tests {
         assert!(page.contains("harmless set – failed paths: 3"));
         assert!(page.contains("Of 9 corrected paths, half have turned by token 9"));
         assert!(page.contains("Showing 3 of 14,400 paths."));
+    }
+
+    #[test]
+    fn the_page_shows_corrected_figures_beside_those_that_the_judge_saw() {
+        let mut scores = fixture::scores();
+        let plain = html(&fixture::report(&scores));
+        scores.calibrated = Some(fixture::calibrated());
+        let page = html(&fixture::report(&scores));
+        assert!(page.contains(r#"<h2>Corr_mean, corrected</h2><p class="value">11.8 %</p>"#));
+        assert!(page.contains("<th class=\"rate\">corrected for the judge’s error</th>"));
+        assert!(page.contains("on 1,250 labelled rows the judge found 90.0 % of the corrections"));
+        assert_eq!(page.matches("<polyline").count(), plain.matches("<polyline").count() + 1);
+        assert!(!plain.contains("Corr_mean, corrected"));
+        if let Some(path) = option_env!("MIDCOURSE_PAGE") {
+            std::fs::write(path, page).unwrap();
+        }
     }
 
     #[test]

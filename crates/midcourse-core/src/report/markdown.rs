@@ -16,6 +16,7 @@ pub fn markdown(report: &Report) -> String {
         headline(scores),
         each(prose::losses(scores), |line| format!("**{}**\n", Markdown(&line))),
         section("Corr@k, harmful prompts", &lengths(&scores.corr_at_k, "Corr@k")),
+        corrected(scores),
         benign(scores),
         turning(scores),
         section("Categories", &categories(scores)),
@@ -63,6 +64,24 @@ fn length_row(at: &CorrAtK, losses: &[Loss]) -> String {
     let (figure, n_corrected, n_judged) = (Figure::from(at), count(at.n_corrected), count(at.n_judged));
     let lost = each(losses, |loss| format!(" {} |", count(loss.at(at))));
     format!("| {} | {figure} | {n_corrected} | {n_judged} |{lost}\n", at.k)
+}
+
+fn corrected(scores: &Scores) -> String {
+    let Some(calibrated) = &scores.calibrated else { return String::new() };
+    let row = |name: &str, seen: Figure, corrected: Figure| format!("| {name} | {seen} | {corrected} |\n");
+    let mut rows = each(scores.corr_at_k.iter().zip(&calibrated.corr_at_k), |(seen, corrected)| {
+        row(&corrected.k.to_string(), seen.into(), corrected.into())
+    });
+    rows += &row("**Corr\\_mean**", scores.corr_mean.into(), calibrated.corr_mean.into());
+    if let Some(Benign { overall, .. }) = &scores.benign {
+        rows += &row("false corrections", overall.into(), calibrated.benign.into());
+    }
+    let said = prose::corrected(calibrated);
+    let body = format!(
+        "{}\n\n| k | as the judge saw it | corrected, 95 % interval |\n| ---: | --- | --- |\n{rows}",
+        Markdown(&said)
+    );
+    section("Corrected for the judge's error", &body)
 }
 
 fn benign(scores: &Scores) -> String {
@@ -171,6 +190,29 @@ mod tests {
             | temperature | 0.8 |
             | seed | 7 |
         "]].assert_eq(&markdown(&fixture::report(&scores)));
+    }
+
+    #[test]
+    fn corrected_figures_have_a_table() {
+        let mut scores = fixture::scores();
+        scores.calibrated = Some(fixture::calibrated());
+        scores.corr_at_k.truncate(2);
+        scores.calibrated.as_mut().unwrap().corr_at_k.truncate(2);
+        let text = markdown(&fixture::report(&scores));
+        let part = text.split("## ").find(|part| part.starts_with("Corrected")).unwrap().to_owned();
+        expect![[r#"
+            Corrected for the judge's error
+
+            Corrected for the judge's error: on 1,250 labelled rows the judge found 90.0 % of the corrections and left 98.0 % of the rest alone. The intervals hold this uncertainty, too, as long as the judge errs here as it did there. Below 0 or above 100 %, and put at that bound: 1 corrected rate.
+
+            | k | as the judge saw it | corrected, 95 % interval |
+            | ---: | --- | --- |
+            | 10 | 4.1 % [2.5, 5.9] | 2.4 % [0.5, 6.5] |
+            | 20 | 7.5 % [4.5, 10.9] | 6.2 % [2.8, 12.1] |
+            | **Corr\_mean** | 12.4 % [8.6, 17.0] | 11.8 % [7.0, 17.5] |
+            | false corrections | 0.8 % [0.5, 1.1] | 0.0 % [0.0, 1.0] |
+
+        "#]].assert_eq(&part);
     }
 
     #[test]

@@ -5,9 +5,10 @@
 
 use std::fmt::Write;
 
+use super::each;
 use super::escape::Html;
 use super::figure::{Figure, count};
-use super::{Set, each};
+use crate::metrics::calibrated::CalibratedAtK;
 use crate::metrics::{CorrAtK, Scores};
 
 const WIDTH: f64 = 640.0;
@@ -19,24 +20,40 @@ const TOP: f64 = 44.0;
 const BOTTOM: f64 = HEIGHT - 66.0;
 
 /// A line of the curve's plot.
-struct Series<'a> {
-    set: Set,
+struct Series {
+    style: Style,
     name: &'static str,
     plain: Option<Figure>,
-    at_k: &'a [CorrAtK],
+    /// By length.
+    at_k: Vec<(usize, Figure)>,
+}
+
+/// How a line is drawn.
+#[derive(Clone, Copy)]
+enum Style {
+    Harmful,
+    Benign,
+    /// The harmful set, corrected for the judge's error.
+    Corrected,
 }
 
 /// Corr@k and, with a benign set, its false corrections, over 0 to 100 %.
 pub(super) fn curve(scores: &Scores) -> String {
     let plain = scores.plain.as_ref().map(Figure::from);
-    let at_k = &scores.corr_at_k;
-    let mut all = vec![Series { set: Set::Harmful, name: "Corr@k (harmful)", plain, at_k }];
+    let seen = |at_k: &[CorrAtK]| at_k.iter().map(|at| (at.k, at.into())).collect();
+    let at_k = seen(&scores.corr_at_k);
+    let mut all = vec![Series { style: Style::Harmful, name: "Corr@k (harmful)", plain, at_k }];
     if let Some(benign) = &scores.benign {
-        let (plain, at_k) = (benign.plain.as_ref().map(Figure::from), &benign.at_k);
+        let (plain, at_k) = (benign.plain.as_ref().map(Figure::from), seen(&benign.at_k));
         let name = "false corrections (harmless)";
-        all.push(Series { set: Set::Benign, name, plain, at_k });
+        all.push(Series { style: Style::Benign, name, plain, at_k });
     }
-    let last = all.iter().flat_map(|s| s.at_k).map(|at| at.k).max().unwrap_or(1).max(1);
+    if let Some(calibrated) = &scores.calibrated {
+        let at_k = calibrated.corr_at_k.iter().map(|at: &CalibratedAtK| (at.k, at.into())).collect();
+        let name = "Corr@k corrected for the judge’s error";
+        all.push(Series { style: Style::Corrected, name, plain: None, at_k });
+    }
+    let last = all.iter().flat_map(|s| &s.at_k).map(|(k, _)| *k).max().unwrap_or(1).max(1);
     let x = |k: usize| LEFT + 14.0 + (RIGHT - LEFT - 28.0) * k as f64 / last as f64;
     let mut svg = open("curve", "Corr@k by length of the prefix", &described(&all));
     svg += &percent_axis();
@@ -66,7 +83,7 @@ fn open(id: &str, title: &str, description: &str) -> String {
 fn described(all: &[Series]) -> String {
     let mut text = String::new();
     for series in all {
-        let at = |at: &CorrAtK| format!("k = {}: {}", at.k, Figure::from(at));
+        let at = |(k, figure): &(usize, Figure)| format!("k = {k}: {figure}");
         let points: Vec<_> = series.at_k.iter().map(at).collect();
         let _ = write!(text, "{}: {}. ", series.name, points.join("; "));
     }
@@ -94,7 +111,7 @@ fn grid_line(y: f64, label: &str) -> String {
 
 /// A tick for every length, with a label where there is room for one.
 fn length_axis(all: &[Series], x: impl Fn(usize) -> f64) -> String {
-    let mut lengths: Vec<_> = all.iter().flat_map(|s| s.at_k.iter().map(|at| at.k)).collect();
+    let mut lengths: Vec<_> = all.iter().flat_map(|s| s.at_k.iter().map(|(k, _)| *k)).collect();
     if all.iter().any(|s| s.plain.is_some()) {
         lengths.push(0);
     }
@@ -128,12 +145,17 @@ fn axis_title(text: &str) -> String {
 
 fn legend(all: &[Series]) -> String {
     let mut svg = String::new();
-    for (series, x) in all.iter().zip([LEFT, LEFT + 222.0]) {
-        let (end, text, class) = (x + 26.0, x + 34.0, class(series.set));
+    let mut free = [LEFT, LEFT + 222.0].into_iter();
+    for series in all {
+        let (x, y) = match series.style {
+            Style::Corrected => (LEFT, 33.0),
+            _ => (free.next().unwrap_or(LEFT), 14.0),
+        };
+        let (end, text, class) = (x + 26.0, x + 34.0, class(series.style));
         let _ = writeln!(
             svg,
-            r#"<g class="{class}"><line class="line" x1="{x}" x2="{end}" y1="16" y2="16"/>{}</g><text class="key" x="{text}" y="16">{}</text>"#,
-            mark(series.set, [x + 13.0, 16.0], ""),
+            r#"<g class="{class}"><line class="line" x1="{x}" x2="{end}" y1="{y}" y2="{y}"/>{}</g><text class="key" x="{text}" y="{y}">{}</text>"#,
+            mark(series.style, [x + 13.0, y], ""),
             series.name
         );
     }
@@ -141,11 +163,11 @@ fn legend(all: &[Series]) -> String {
 }
 
 /// Runs of neighbouring lengths for which `value` is known.
-fn runs<T>(at_k: &[CorrAtK], value: impl Fn(&CorrAtK) -> Option<T>) -> Vec<Vec<(usize, T)>> {
+fn runs<T>(at_k: &[(usize, Figure)], value: impl Fn(&Figure) -> Option<T>) -> Vec<Vec<(usize, T)>> {
     let mut runs = vec![Vec::new()];
-    for at in at_k {
-        match (value(at), runs.last_mut()) {
-            (Some(value), Some(run)) => run.push((at.k, value)),
+    for (k, figure) in at_k {
+        match (value(figure), runs.last_mut()) {
+            (Some(value), Some(run)) => run.push((*k, value)),
             _ => runs.push(Vec::new()),
         }
     }
@@ -155,38 +177,40 @@ fn runs<T>(at_k: &[CorrAtK], value: impl Fn(&CorrAtK) -> Option<T>) -> Vec<Vec<(
 
 fn band(series: &Series, x: impl Fn(usize) -> f64) -> String {
     let mut svg = String::new();
-    for run in runs(series.at_k, |at| at.ci) {
+    for run in runs(&series.at_k, |figure| figure.ci) {
         let upper = run.iter().map(|(k, [_, high])| format!("{:.1},{:.1}", x(*k), y(*high)));
         let lower = run.iter().rev().map(|(k, [low, _])| format!("{:.1},{:.1}", x(*k), y(*low)));
         let points: Vec<_> = upper.chain(lower).collect();
-        let class = class(series.set);
+        let class = class(series.style);
         let _ = writeln!(svg, r#"<polygon class="band {class}" points="{}"/>"#, points.join(" "));
     }
     svg
 }
 
 fn line(series: &Series, x: impl Fn(usize) -> f64) -> String {
-    let mut svg = format!("<g class=\"{}\">\n", class(series.set));
-    for run in runs(series.at_k, |at| at.rate) {
+    let mut svg = format!("<g class=\"{}\">\n", class(series.style));
+    for run in runs(&series.at_k, |figure| figure.rate) {
         let points: Vec<_> = run.iter().map(|(k, rate)| format!("{:.1},{:.1}", x(*k), y(*rate))).collect();
         let _ = writeln!(svg, r#"<polyline class="line" points="{}"/>"#, points.join(" "));
     }
-    for at in series.at_k {
-        svg += &point(series.set, x(at.k), at.k, at.into());
+    for (k, figure) in &series.at_k {
+        svg += &point(series.style, x(*k), *k, *figure);
     }
-    if let [lone] = series.at_k {
-        svg += &whisker(x(lone.k), lone.into());
+    if let [(k, figure)] = series.at_k.as_slice() {
+        svg += &whisker(x(*k), *figure);
     }
     if let Some(plain) = series.plain {
-        let x = x(0) + shift(series.set);
-        svg += &(whisker(x, plain) + &point(series.set, x, 0, plain));
+        let x = x(0) + shift(series.style);
+        svg += &(whisker(x, plain) + &point(series.style, x, 0, plain));
     }
     svg + "</g>\n"
 }
 
 /// The mark of a figure, which shows when it is pointed at.
-fn point(set: Set, x: f64, k: usize, figure: Figure) -> String {
-    figure.rate.map_or_else(String::new, |rate| mark(set, [x, y(rate)], &format!("k = {k}: {figure}")) + "\n")
+fn point(style: Style, x: f64, k: usize, figure: Figure) -> String {
+    figure
+        .rate
+        .map_or_else(String::new, |rate| mark(style, [x, y(rate)], &format!("k = {k}: {figure}")) + "\n")
 }
 
 /// The interval of a figure that no band shows.
@@ -196,31 +220,34 @@ fn whisker(x: f64, figure: Figure) -> String {
     format!(r#"<line class="whisker" x1="{x:.1}" x2="{x:.1}" y1="{low:.1}" y2="{high:.1}"/>"#)
 }
 
-/// The mark of a set: discs for the harmful, squares for the harmless one.
-fn mark(set: Set, [x, y]: [f64; 2], title: &str) -> String {
+/// The mark of a line: discs for the harmful set, squares for the harmless one.
+fn mark(style: Style, [x, y]: [f64; 2], title: &str) -> String {
     let title = if title.is_empty() { String::new() } else { format!("<title>{title}</title>") };
     let (left, top) = (x - 4.5, y - 4.5);
-    match set {
-        Set::Harmful => format!(r#"<circle class="mark" cx="{x:.1}" cy="{y:.1}" r="5">{title}</circle>"#),
-        Set::Benign => {
+    match style {
+        Style::Harmful | Style::Corrected => {
+            format!(r#"<circle class="mark" cx="{x:.1}" cy="{y:.1}" r="5">{title}</circle>"#)
+        }
+        Style::Benign => {
             format!(r#"<rect class="mark" x="{left:.1}" y="{top:.1}" width="9" height="9">{title}</rect>"#)
         }
     }
 }
 
-/// The set's class in the style sheet.
-fn class(set: Set) -> &'static str {
-    match set {
-        Set::Harmful => "harmful",
-        Set::Benign => "benign",
+/// The line's class in the style sheet.
+fn class(style: Style) -> &'static str {
+    match style {
+        Style::Harmful => "harmful",
+        Style::Benign => "benign",
+        Style::Corrected => "corrected",
     }
 }
 
 /// How far aside the mark at k = 0 stands, so that two sets do not cover each other.
-fn shift(set: Set) -> f64 {
-    match set {
-        Set::Harmful => -5.0,
-        Set::Benign => 5.0,
+fn shift(style: Style) -> f64 {
+    match style {
+        Style::Harmful | Style::Corrected => -5.0,
+        Style::Benign => 5.0,
     }
 }
 

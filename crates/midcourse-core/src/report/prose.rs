@@ -2,7 +2,8 @@
 //!
 //! The sentences are plain text with the user's names in them: every page escapes them in its own way.
 
-use super::figure::{Loss, count};
+use super::figure::{Loss, count, in_percent};
+use crate::metrics::calibrated::Calibrated;
 use crate::metrics::{CorrAtK, Scores, TokensToCorrection};
 
 /// What was measured.
@@ -44,6 +45,23 @@ pub(super) fn turning(tokens: &TokensToCorrection) -> Option<String> {
     let median = tokens.median?;
     let nine_tenths = tokens.p90.map_or_else(String::new, |p90| format!(", nine tenths by token {p90}"));
     Some(format!("half have turned by token {median} after the cut{nine_tenths}"))
+}
+
+/// What corrected figures are, and what they rest on.
+pub(super) fn corrected(calibrated: &Calibrated) -> String {
+    let known = &calibrated.calibration;
+    let text = format!(
+        "Corrected for the judge's error: on {} labelled rows the judge found {:.1} % of the corrections and left {:.1} % of \
+         the rest alone. The intervals hold this uncertainty, too, as long as the judge errs here as it did there.",
+        count(known.n),
+        in_percent(known.sensitivity.rate),
+        in_percent(known.specificity.rate),
+    );
+    let unparsed = format!(" Its answer could not be understood on {} more.", count(known.n_unparsed));
+    let rates = plural(calibrated.n_clipped, "corrected rate");
+    let clipped = format!(" Below 0 or above 100 %, and put at that bound: {rates}.");
+    let more = [(known.n_unparsed, unparsed), (calibrated.n_clipped, clipped)];
+    more.into_iter().filter(|(n, _)| *n > 0).fold(text, |text, (_, more)| text + &more)
 }
 
 /// What no rate counts, a line for each set in which something was lost.

@@ -68,6 +68,7 @@ pub fn terminal(report: &Report, width: usize, colour: Colour) -> String {
     let parts = [
         heading(scores, width, colour),
         table(scores, colour),
+        corrected(scores, width, colour),
         curve(scores, width, colour),
         beside(scores, width),
         warnings(scores, width, colour),
@@ -107,6 +108,21 @@ fn row(label: &str, figure: Figure, counts: &str, colour: Colour) -> String {
     let percent = colour.paint(Ink::Strong, &format!("{:>7}", figure.percent()));
     let line = format!("{label:>9}  {percent} {:<14}  {counts}", figure.interval());
     line.trim_end().to_owned() + "\n"
+}
+
+/// The figures corrected for the judge's error.
+fn corrected(scores: &Scores, width: usize, colour: Colour) -> String {
+    let Some(calibrated) = &scores.calibrated else { return String::new() };
+    let said = wrapped(&prose::corrected(calibrated), width, "");
+    let mut text = each_line(&said, colour, Ink::Faint) + "\n";
+    for at in &calibrated.corr_at_k {
+        text += &row(&at.k.to_string(), at.into(), "", colour);
+    }
+    text += &row("Corr_mean", calibrated.corr_mean.into(), "", colour);
+    if calibrated.benign.is_some() {
+        text += &row("benign", calibrated.benign.into(), "", colour);
+    }
+    text
 }
 
 fn curve(scores: &Scores, width: usize, colour: Colour) -> String {
@@ -262,6 +278,33 @@ mod tests {
                     turns  half have turned by token 9 after the cut, nine tenths by token 21
             "]],
         );
+    }
+
+    #[test]
+    fn corrected_figures_stand_below_those_that_the_judge_saw() {
+        let mut scores = fixture::scores();
+        scores.calibrated = Some(fixture::calibrated());
+        let text = terminal(&fixture::report(&scores), 80, Colour::Off);
+        let part = text.lines().skip(11).take(16).collect::<Vec<_>>().join("\n") + "\n";
+        expect![[r#"
+                   80   19.0 % [11.4, 27.5]          152      800
+            Corr_mean   12.4 % [8.6, 17.0]           795    6,400
+
+            Corrected for the judge's error: on 1,250 labelled rows the judge found 90.0 %
+            of the corrections and left 98.0 % of the rest alone. The intervals hold this
+            uncertainty, too, as long as the judge errs here as it did there. Below 0 or
+            above 100 %, and put at that bound: 1 corrected rate.
+                   10    2.4 % [0.5, 6.5]
+                   20    6.2 % [2.8, 12.1]
+                   30   10.2 % [5.2, 17.9]
+                   40   11.9 % [6.2, 20.3]
+                   50   13.4 % [7.1, 22.4]
+                   60   15.9 % [8.6, 26.1]
+                   70   15.3 % [8.3, 25.3]
+                   80   19.3 % [10.7, 31.0]
+            Corr_mean   11.8 % [7.0, 17.5]
+        "#]]
+        .assert_eq(&part);
     }
 
     #[test]

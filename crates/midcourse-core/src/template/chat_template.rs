@@ -67,7 +67,7 @@ impl ChatTemplate {
     }
 
     /// The model whose template it is.
-    pub(super) fn model(&self) -> &str {
+    pub(crate) fn model(&self) -> &str {
         &self.model
     }
 

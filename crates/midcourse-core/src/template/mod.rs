@@ -15,6 +15,7 @@ mod date;
 mod framing;
 mod jinja;
 mod prefill;
+mod question;
 mod tokens;
 mod turn;
 
@@ -22,5 +23,6 @@ pub use chat_template::ChatTemplate;
 pub use date::Date;
 pub use framing::{Framing, Rewriting, System, Thinking};
 pub use prefill::{Mode, Prefill, Proof, encode_conversation, encode_text, prefill, prefill_after};
+pub use question::{Question, question};
 pub use tokens::{Encoding, Sent, SpecialTokens, TokenizeError, Tokenizer};
 pub use turn::{Next, Thought};

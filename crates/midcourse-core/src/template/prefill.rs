@@ -228,9 +228,9 @@ pub fn encode_text(
     Ok(with_bos(tokenizer, (encoding.ids, encoding.offsets)).0)
 }
 
-type Tokens = (Vec<TokenId>, Vec<Range<usize>>);
+pub(super) type Tokens = (Vec<TokenId>, Vec<Range<usize>>);
 
-fn encode(
+pub(super) fn encode(
     template: &ChatTemplate,
     tokenizer: &dyn Tokenizer,
     text: &str,
@@ -245,7 +245,7 @@ fn encode(
 }
 
 /// Puts the beginning of sequence first where the tokenizer adds one and the template did not write it.
-fn with_bos(tokenizer: &dyn Tokenizer, (mut ids, mut offsets): Tokens) -> Tokens {
+pub(super) fn with_bos(tokenizer: &dyn Tokenizer, (mut ids, mut offsets): Tokens) -> Tokens {
     let special = tokenizer.special();
     if let (true, Some(bos)) = (special.adds_bos, special.bos)
         && ids.first() != Some(&bos)

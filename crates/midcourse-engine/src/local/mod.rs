@@ -8,6 +8,7 @@ mod memory;
 mod score;
 #[cfg(test)]
 mod tests;
+mod weigh;
 
 use std::path::Path;
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use midcourse_core::engine::{Finish, Fork, Grown, Growth, PathSpec, Score, Tree};
+use midcourse_core::engine::{Finish, Fork, Grown, Growth, PathSpec, Score, Tree, Weigh};
 use proptest::prelude::*;
 
 use super::*;
@@ -339,4 +339,68 @@ fn what_does_not_fit_is_refused() {
     let mut forest =
         Collector { trees: vec![Tree { trunk: vec![1, 2], forks: vec![fork] }], ..Collector::default() };
     assert!(engine.grow(&SAMPLING, &mut forest).is_err());
+}
+
+/// A trunk of 30 tokens and leads of several lengths that leave it early and late; two of them begin alike.
+fn leads(engine: &LocalEngine) -> Tree {
+    let mut rng = PathRng::new(5);
+    let trunk = tokens(&mut rng, 30, engine);
+    let long = tokens(&mut rng, 12, engine);
+    let mut fork = |at, lead: &[TokenId], n_more| {
+        let lead = [lead, &tokens(&mut rng, n_more, engine)].concat();
+        Fork { at, lead, paths: Vec::new() }
+    };
+    let forks = vec![
+        fork(30, &[], 0),
+        fork(30, &[], 7),
+        fork(29, &long, 3),
+        fork(29, &long[..9], 2),
+        fork(4, &[], 20),
+    ];
+    Tree { trunk, forks }
+}
+
+#[test]
+fn weighing_equals_one_lead_at_a_time() {
+    let engine = engine("tiny-llama", BatchLimits::default());
+    let tree = leads(&engine);
+    let candidates: Vec<TokenId> = vec![3, 70, 9, 3];
+    let weighed = engine.weigh(&tree, &candidates).unwrap();
+    for (fork, found) in tree.forks.iter().zip(&weighed) {
+        let alone = [&tree.trunk[..fork.at], &fork.lead].concat();
+        let logits = engine.logits(&alone).unwrap().to_vec2::<f32>().unwrap();
+        let expected = log_softmax(&logits[alone.len() - 1], alone.len()).unwrap();
+        let expected: Vec<f64> = candidates.iter().map(|&id| expected[id as usize]).collect();
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-4, "{found} and {expected}");
+        }
+    }
+}
+
+#[test]
+fn what_is_weighed_does_not_depend_on_company_or_budget() {
+    let whole = engine("tiny-llama", BatchLimits::default());
+    let tree = leads(&whole);
+    let together = whole.weigh(&tree, &[1, 2]).unwrap();
+    let tight = engine("tiny-llama", BatchLimits { bytes: 1, ..BatchLimits::default() });
+    assert_eq!(tight.weigh(&tree, &[1, 2]).unwrap(), together);
+    let mut reversed = tree.clone();
+    reversed.forks.reverse();
+    let mut again = whole.weigh(&reversed, &[1, 2]).unwrap();
+    again.reverse();
+    assert_eq!(again, together);
+}
+
+#[test]
+fn what_cannot_be_weighed_is_refused() {
+    let engine = engine("tiny-llama", BatchLimits::default());
+    let tree = |at, lead: Vec<TokenId>| Tree {
+        trunk: vec![1, 2],
+        forks: vec![Fork { at, lead, paths: Vec::new() }],
+    };
+    assert!(engine.weigh(&tree(0, Vec::new()), &[1]).is_err());
+    assert!(engine.weigh(&tree(3, Vec::new()), &[1]).is_err());
+    assert!(engine.weigh(&tree(2, vec![1_000_000]), &[1]).is_err());
+    assert!(engine.weigh(&tree(2, Vec::new()), &[1_000_000]).is_err());
+    assert!(engine.weigh(&tree(2, vec![1; engine.context()]), &[1]).is_err());
 }

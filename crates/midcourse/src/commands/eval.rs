@@ -12,6 +12,7 @@ use midcourse_engine::local::{BatchLimits, LoadOptions};
 use crate::args::EvalArgs;
 use crate::dry_run::{DryRun, Where};
 use crate::failure::Failure;
+use crate::judging::Bench;
 use crate::manifest::DataIdentity;
 use crate::model::{self, Loading, ModelName, Outline};
 use crate::plan::{EvalOptions, EvalPlan};
@@ -20,7 +21,7 @@ use crate::run_dir::{self, Opening};
 use crate::signals::Signals;
 use crate::storage::StorageError;
 use crate::terminal::{print, say};
-use crate::{framing, input, pages};
+use crate::{calibration, framing, input, pages};
 
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
@@ -29,6 +30,9 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     if let Some(threads) = plan.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting threads")?;
     }
+    let judge = plan.judge.identify()?;
+    let calibration = plan.judge.calibration.as_deref();
+    let calibration = calibration.map(|path| calibration::read(path, &judge.identity)).transpose()?;
     let (samples, data) = read_data(&plan)?;
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
     let template = framing::choice(plan.chat_template.as_deref());
@@ -46,12 +50,16 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let planned = plan_samples(&plan, &samples, text, model.engine.context())?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
     let out = out.map_or_else(|| free_directory(&plan.model), Ok)?;
-    let mut run = Run::open(&out, opening, &plan, &model, (planned, data))?;
+    let mut run = Run::open(&out, opening, (&plan, &judge.identity), &model, (planned, data))?;
     run.sample(&model, &signals)?;
-    if let Some(failure) = signals.failure(run.resume_hint()) {
-        return Err(failure.into());
+    stop_where_told(&run, &signals)?;
+    // Two models need not fit into memory together.
+    drop(model);
+    if !plan.judge.is_rule() {
+        run.judge(&mut Bench::new(&judge, &plan.judge, &signals)?)?;
+        stop_where_told(&run, &signals)?;
     }
-    let scores = run.finish()?;
+    let scores = run.finish(calibration.as_ref())?;
     pages::write(&run.dir)?;
     if args.json {
         print(&serde_json::to_string_pretty(&scores)?);
@@ -60,6 +68,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
         say(&format!("report: {}", run.dir.file("report.html").display()));
     }
     Ok(run.exit_code(plan.max_failed))
+}
+
+/// Ends the command when a signal has come.
+fn stop_where_told(run: &Run, signals: &Signals) -> Result<()> {
+    signals.failure(run.resume_hint()).map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 /// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.
@@ -180,12 +193,7 @@ fn plan_samples(
 
 /// The first of runs/MODEL-1, runs/MODEL-2, … that is not there.
 fn free_directory(model: &str) -> Result<PathBuf> {
-    let name = Path::new(model).file_name().unwrap_or_default().to_string_lossy();
-    // Names hold dots: only what says a file's format is its ending.
-    let name =
-        [".gguf", ".jsonl"].into_iter().fold(name.as_ref(), |name, ending| name.trim_end_matches(ending));
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    let name: String = name.chars().map(plain).collect();
+    let name = model::short_name(model);
     let candidates = (1..10_000).map(|n| Path::new("runs").join(format!("{name}-{n}")));
     let free = candidates.into_iter().find(|path| !path.exists());
     free.ok_or_else(|| anyhow::anyhow!("runs/ holds 10,000 runs of {name}"))

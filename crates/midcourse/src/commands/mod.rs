@@ -2,6 +2,7 @@
 
 mod data;
 mod eval;
+mod judge;
 mod models;
 mod pages;
 mod probe;
@@ -16,6 +17,7 @@ use crate::args::{Args, Command};
 pub(crate) fn run(command: Command) -> Result<u8> {
     match command {
         Command::Eval(args) => eval::run(&args),
+        Command::Judge(args) => judge::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Report { run } => pages::run(&run),

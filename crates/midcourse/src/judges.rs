@@ -1,0 +1,269 @@
+//! Who judges: from the options to a judge and to what is recorded of it.
+//!
+//! A judge is known by everything that decides what it says: of a judge of text the version, of a model its files or
+//! its server, of both what it is asked and where it abstains. That identity stands in the records, is the key of the
+//! cache, and must be that of a calibration.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use midcourse_core::engine::Chat;
+use midcourse_core::judge::answer::Thresholds;
+use midcourse_core::judge::interview::Interviewer;
+use midcourse_core::judge::prompt::JudgePrompt;
+use midcourse_core::judge::rule::RuleJudge;
+use midcourse_core::judge::weigh::Weigher;
+use midcourse_core::judge::{self, Judge};
+use midcourse_engine::files;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+use crate::input::hex;
+use crate::model::{self, Identity};
+
+/// Bytes of the longest prompt for judges.
+const MAX_PROMPT: u64 = 1 << 20;
+/// The prompt that is asked when none is named.
+const DEFAULT_PROMPT: &str = "midcourse";
+
+/// Options that name a judge: the same for `eval`, `judge` and `judge calibrate`.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct JudgeOptions {
+    /// Who judges the continuations: rule (phrases), or a model by any name that --model takes; an embedded model
+    /// judges by the probabilities of yes and no [default: rule]
+    #[arg(long, value_name = "rule|MODEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
+    /// What a model is asked: midcourse, paper, or a file with {{continuation}} and, as wanted, {{prompt}},
+    /// {{prefix}}, {{response}} and {{fence}} in it [default: midcourse]
+    #[arg(long, value_name = "midcourse|paper|FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_prompt: Option<String>,
+    /// Probabilities of yes at which a model says no, and says yes; between them it abstains [default: 0.4,0.6]
+    #[arg(long, value_name = "LOW,HIGH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_thresholds: Option<Thresholds>,
+    /// Where judgements of models are kept so that none is asked for twice: a directory, or off [default: below the
+    /// user's cache]
+    #[arg(long, value_name = "DIR|off")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_cache: Option<String>,
+    /// Correct the rates for the judge's error, as `midcourse judge calibrate` measured it
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<PathBuf>,
+}
+
+/// A judge as it was asked for, everything decided.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct JudgePlan {
+    pub name: String,
+    /// None of a judge of text.
+    pub prompt: Option<String>,
+    /// None of a judge of text.
+    pub thresholds: Option<Thresholds>,
+    pub cache: Option<String>,
+    pub calibration: Option<PathBuf>,
+}
+
+impl JudgeOptions {
+    /// Fills in what was not named.
+    pub(crate) fn resolve(&self) -> Result<JudgePlan> {
+        let name = self.judge.clone().unwrap_or_else(|| RuleJudge::NAME.into());
+        let is_text = judge::text_judge(&name).is_some();
+        for (flag, is_given) in [
+            ("judge-prompt", self.judge_prompt.is_some()),
+            ("judge-thresholds", self.judge_thresholds.is_some()),
+        ] {
+            if is_text && is_given {
+                let problem = format!("--{flag}: the judge {name} is no model");
+                return Err(Failure::Usage {
+                    problem,
+                    hint: "leave the flag out, or name a model as --judge".into(),
+                }
+                .into());
+            }
+        }
+        let prompt = || self.judge_prompt.clone().unwrap_or_else(|| DEFAULT_PROMPT.into());
+        Ok(JudgePlan {
+            name,
+            prompt: (!is_text).then(prompt),
+            thresholds: (!is_text).then(|| self.judge_thresholds.unwrap_or_default()),
+            cache: self.judge_cache.clone(),
+            calibration: self.calibration.clone(),
+        })
+    }
+}
+
+impl JudgePlan {
+    /// The plan as options.
+    pub(crate) fn options(&self) -> JudgeOptions {
+        JudgeOptions {
+            judge: Some(self.name.clone()),
+            judge_prompt: self.prompt.clone(),
+            judge_thresholds: self.thresholds,
+            judge_cache: self.cache.clone(),
+            calibration: self.calibration.clone(),
+        }
+    }
+
+    /// Whether it is the judge that can be asked after every token.
+    pub(crate) fn is_rule(&self) -> bool {
+        self.name == RuleJudge::NAME
+    }
+
+    /// The judge, known but not loaded.
+    pub(crate) fn identify(&self) -> Result<KnownJudge> {
+        let (Some(prompt), Some(thresholds)) = (&self.prompt, self.thresholds) else {
+            return Ok(KnownJudge { identity: JudgeIdentity::of_text(&self.name), asked: None });
+        };
+        let (name, prompt) = (self.name.clone(), read_prompt(prompt)?);
+        let model = if is_endpoint(&name) {
+            chat(&name)?;
+            Identity { name: name.clone(), engine: "endpoint".into(), ..Identity::default() }
+        } else {
+            model::identify(&name)?
+        };
+        let identity = JudgeIdentity::of_model(model, &prompt, thresholds);
+        Ok(KnownJudge { identity, asked: Some(Asked { name, prompt, thresholds }) })
+    }
+}
+
+/// A judge of which is known what it is.
+#[derive(Debug)]
+pub(crate) struct KnownJudge {
+    pub identity: JudgeIdentity,
+    /// None of a judge of text.
+    asked: Option<Asked>,
+}
+
+/// A model that judges, and what it is asked.
+#[derive(Debug)]
+struct Asked {
+    name: String,
+    prompt: JudgePrompt,
+    thresholds: Thresholds,
+}
+
+impl KnownJudge {
+    /// Loads it.
+    pub(crate) fn open(&self) -> Result<Box<dyn Judge>> {
+        let Some(Asked { name, prompt, thresholds }) = &self.asked else {
+            let judge = judge::text_judge(&self.identity.id);
+            return Ok(Box::new(judge.ok_or_else(|| anyhow::anyhow!("no judge {}", self.identity.id))?));
+        };
+        let (prompt, thresholds) = (prompt.clone(), *thresholds);
+        if is_endpoint(name) {
+            return Ok(Box::new(Interviewer { chat: chat(name)?, prompt, thresholds }));
+        }
+        Ok(Box::new(Weigher::new(model::load_weighing(name)?, prompt, thresholds)?))
+    }
+
+    /// Whether asking it takes long enough to remember what it said.
+    pub(crate) fn is_model(&self) -> bool {
+        self.asked.is_some()
+    }
+}
+
+/// Everything that decides what a judge says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JudgeIdentity {
+    /// The name that its records carry.
+    pub id: String,
+    /// Of a judge of text: the version of midcourse.
+    pub version: Option<String>,
+    /// Of a judge that is a model.
+    pub model: Option<Identity>,
+    pub prompt: Option<PromptIdentity>,
+    /// As on the command line.
+    pub thresholds: Option<String>,
+}
+
+/// What a model is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PromptIdentity {
+    pub name: String,
+    pub sha256: String,
+}
+
+impl JudgeIdentity {
+    fn of_text(name: &str) -> Self {
+        let version = Some(env!("CARGO_PKG_VERSION").to_owned());
+        Self { id: name.to_owned(), version, model: None, prompt: None, thresholds: None }
+    }
+
+    fn of_model(model: Identity, prompt: &JudgePrompt, thresholds: Thresholds) -> Self {
+        let mut id = model::short_name(&model.name);
+        if prompt.name() != DEFAULT_PROMPT {
+            id = format!("{id}+{}", prompt.name());
+        }
+        if thresholds != Thresholds::default() {
+            id = format!("{id}@{}", thresholds.to_string().replace(',', "-"));
+        }
+        let prompt = PromptIdentity { name: prompt.name().to_owned(), sha256: prompt.sha256().to_owned() };
+        Self {
+            id,
+            version: None,
+            model: Some(model),
+            prompt: Some(prompt),
+            thresholds: Some(thresholds.to_string()),
+        }
+    }
+
+    /// SHA-256 over what decides what the judge says; the same judge under another path has the same.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut part = |text: &str| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        };
+        match &self.model {
+            None => part(&self.id),
+            // Nobody knows a server's files: its name has to do.
+            Some(model) if model.files.is_empty() => part(&model.name),
+            Some(model) => model.files.iter().map(|file| &file.sha256).for_each(|sha256| part(sha256)),
+        }
+        let template = self.model.as_ref().map(|model| model.template_sha256.as_str());
+        let prompt = self.prompt.as_ref().map(|prompt| prompt.sha256.as_str());
+        for text in [self.version.as_deref(), template, prompt, self.thresholds.as_deref()] {
+            part(text.unwrap_or_default());
+        }
+        hex(&hash.finalize())
+    }
+
+    /// Whether both are the same judge.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.fingerprint() == other.fingerprint()
+    }
+}
+
+/// A chat model behind a server.
+///
+/// # Errors
+/// Always, in this build: it has no client.
+fn chat(name: &str) -> Result<Box<dyn Chat>> {
+    Err(Failure::Unsupported {
+        problem: format!("{name}: this build judges with models from files only"),
+        hint: "name a model of a hub as hf:ORG/NAME, or give the path of a directory or .gguf file".into(),
+    }
+    .into())
+}
+
+fn is_endpoint(name: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| name.starts_with(scheme))
+}
+
+fn read_prompt(name: &str) -> Result<JudgePrompt> {
+    if let Some(prompt) = JudgePrompt::builtin(name) {
+        return Ok(prompt?);
+    }
+    let path = Path::new(name);
+    let text = files::read_to_string(path, MAX_PROMPT).map_err(|error| Failure::Input {
+        problem: format!("--judge-prompt: {name}: {error}"),
+        hint: format!("name {}, or a text file", JudgePrompt::BUILTIN.join(", ")),
+    })?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    Ok(JudgePrompt::parse(&stem, name, &text)?)
+}
