@@ -89,6 +89,9 @@ pub(crate) struct ProbeArgs {
     pub mode: Mode,
     #[command(flatten)]
     pub framing: FramingOptions,
+    /// Directory of a LoRA adapter, as PEFT saves it, to merge into the weights
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// How weights are kept in memory, as for eval [default: auto]
     #[arg(long, value_parser = crate::plan::names::<DtypeChoice>(crate::plan::DTYPES))]
     pub dtype: Option<DtypeChoice>,
@@ -114,6 +117,9 @@ pub(crate) struct ServeArgs {
     pub max_queue: usize,
     #[command(flatten)]
     pub framing: FramingOptions,
+    /// Directory of a LoRA adapter, as PEFT saves it, to merge into the weights
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// How weights are kept in memory, as for eval [default: auto]
     #[arg(long, value_parser = crate::plan::names::<DtypeChoice>(crate::plan::DTYPES))]
     pub dtype: Option<DtypeChoice>,

@@ -116,7 +116,7 @@ pub(crate) fn load(name: &str, options: &LoadOptions) -> Result<Model> {
 /// The same, at a commit of the hub: a run that is resumed goes on with the one it was begun with.
 pub(crate) fn load_at(name: &str, commit: Option<&str>, options: &LoadOptions) -> Result<Model> {
     match ModelName::parse(name)? {
-        ModelName::Script(script) => scripted(name, &script, &options.template),
+        ModelName::Script(script) => scripted(name, &script, options),
         parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, options),
     }
 }
@@ -159,13 +159,17 @@ fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<Model> 
     Ok(Model { engine: Box::new(engine), tokenizer: Box::new(tokenizer), template, identity })
 }
 
-fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<Model> {
-    if *template != TemplateChoice::Own {
-        return Err(Failure::Usage {
-            problem: "--chat-template: a script has one of its own".into(),
-            hint: "leave the flag out, or name a model".into(),
+fn scripted(name: &str, path: &Path, options: &LoadOptions) -> Result<Model> {
+    let problem = match options {
+        LoadOptions { adapter: Some(_), .. } => Some("--adapter: a script has no weights"),
+        LoadOptions { template, .. } if *template != TemplateChoice::Own => {
+            Some("--chat-template: a script has one of its own")
         }
-        .into());
+        _ => None,
+    };
+    if let Some(problem) = problem {
+        let hint = "leave the flag out, or name a model".into();
+        return Err(Failure::Usage { problem: problem.into(), hint }.into());
     }
     let engine = Scripted::read(path)?;
     let template = engine.template()?;

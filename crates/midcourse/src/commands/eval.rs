@@ -32,7 +32,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
     let template = framing::choice(plan.chat_template.as_deref());
     let commit = recorded_commit(args, out.as_deref(), &plan.model)?;
-    let options = LoadOptions { limits, template, dtype: plan.dtype };
+    let options = LoadOptions { limits, template, dtype: plan.dtype, adapter: plan.adapter.clone() };
     let mut model = model::load_at(&plan.model, commit.as_deref(), &options)?;
     model.template = model.template.framed(plan.settings.framing.clone());
     say(&format!("chat template: {}", strip_controls(model.template.origin())));

@@ -46,7 +46,12 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<u8> {
     let template = framing::choice(args.framing.chat_template.as_deref());
     let mut model = model::load(
         &args.model,
-        &LoadOptions { template, dtype: args.dtype.unwrap_or_default(), ..LoadOptions::default() },
+        &LoadOptions {
+            template,
+            dtype: args.dtype.unwrap_or_default(),
+            adapter: args.adapter.clone(),
+            ..LoadOptions::default()
+        },
     )?;
     model.template = model.template.framed(args.framing.framing());
     framing::note(&args.framing.framing(), &model.template).into_iter().for_each(say);
