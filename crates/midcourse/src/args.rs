@@ -186,6 +186,9 @@ pub(crate) struct ProbeArgs {
     pub framing: FramingOptions,
     #[command(flatten)]
     pub endpoint: EndpointOptions,
+    /// Directory of a LoRA adapter, as PEFT saves it, to merge into the weights
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// How weights are kept in memory, as for eval [default: auto]
     #[arg(long, value_parser = crate::plan::names::<DtypeChoice>(crate::plan::DTYPES))]
     pub dtype: Option<DtypeChoice>,
@@ -211,6 +214,9 @@ pub(crate) struct ServeArgs {
     pub max_queue: usize,
     #[command(flatten)]
     pub framing: FramingOptions,
+    /// Directory of a LoRA adapter, as PEFT saves it, to merge into the weights
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// How weights are kept in memory, as for eval [default: auto]
     #[arg(long, value_parser = crate::plan::names::<DtypeChoice>(crate::plan::DTYPES))]
     pub dtype: Option<DtypeChoice>,

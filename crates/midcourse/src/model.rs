@@ -155,7 +155,7 @@ pub(crate) fn load_at(name: &str, commit: Option<&str>, loading: &Loading) -> Re
 /// Loads a model into this process.
 pub(crate) fn embedded(name: &str, commit: Option<&str>, options: &LoadOptions) -> Result<EmbeddedModel> {
     match ModelName::parse(name)? {
-        ModelName::Script(script) => scripted(name, &script, &options.template),
+        ModelName::Script(script) => scripted(name, &script, options),
         parsed => local(name, &locate(name, &parsed.at(commit), Extent::Whole)?, options),
     }
 }
@@ -170,7 +170,7 @@ pub(crate) fn load_weighing(name: &str) -> Result<Weighing> {
 pub(crate) fn identify(name: &str) -> Result<Identity> {
     let parsed = ModelName::parse(name)?;
     if let ModelName::Script(script) = parsed {
-        return Ok(scripted(name, &script, &TemplateChoice::Own)?.identity);
+        return Ok(scripted(name, &script, &LoadOptions::default())?.identity);
     }
     let located = locate(name, &parsed, Extent::Whole)?;
     let ModelHeader { config, template, files, .. } =
@@ -194,7 +194,7 @@ pub(crate) fn short_name(model: &str) -> String {
 pub(crate) fn outline(name: &str, commit: Option<&str>, loading: &Loading) -> Result<Outline> {
     match ModelName::parse(name)? {
         ModelName::Script(script) => {
-            let Model { engine, tokenizer, template, .. } = scripted(name, &script, &loading.local.template)?;
+            let Model { engine, tokenizer, template, .. } = scripted(name, &script, &loading.local)?;
             Ok(Outline { tokenizer, template, context: engine.context() })
         }
         ModelName::Endpoint(endpoint) => {
@@ -267,6 +267,13 @@ fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<Embedde
 }
 
 fn at_endpoint(name: &EndpointName, loading: &Loading) -> Result<Model> {
+    if loading.local.adapter.is_some() {
+        return Err(Failure::Usage {
+            problem: "--adapter: expected a model in this process, found an endpoint".into(),
+            hint: "let the server load the adapter, or name the model's files".into(),
+        }
+        .into());
+    }
     let text = loading.endpoint.text(name, &loading.local.template)?;
     if text.is_none() && loading.local.template != TemplateChoice::Own {
         return Err(Failure::Usage {
@@ -293,13 +300,17 @@ fn at_endpoint(name: &EndpointName, loading: &Loading) -> Result<Model> {
     })
 }
 
-fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<EmbeddedModel> {
-    if *template != TemplateChoice::Own {
-        return Err(Failure::Usage {
-            problem: "--chat-template: a script has one of its own".into(),
-            hint: "leave the flag out, or name a model".into(),
+fn scripted(name: &str, path: &Path, options: &LoadOptions) -> Result<EmbeddedModel> {
+    let problem = match options {
+        LoadOptions { adapter: Some(_), .. } => Some("--adapter: a script has no weights"),
+        LoadOptions { template, .. } if *template != TemplateChoice::Own => {
+            Some("--chat-template: a script has one of its own")
         }
-        .into());
+        _ => None,
+    };
+    if let Some(problem) = problem {
+        let hint = "leave the flag out, or name a model".into();
+        return Err(Failure::Usage { problem: problem.into(), hint }.into());
     }
     let engine = Scripted::read(path)?;
     let template = engine.template()?;

@@ -38,6 +38,10 @@ pub(crate) struct EvalOptions {
     #[arg(long, value_name = "M")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Directory of a LoRA adapter, as PEFT saves it, to merge into the weights
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<PathBuf>,
     /// Harmful prompts and responses: JSONL (also .gz .xz .zst) or CSV; the format is detected
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,6 +220,7 @@ where
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct EvalPlan {
     pub model: String,
+    pub adapter: Option<PathBuf>,
     pub data: PathBuf,
     pub benign: Option<PathBuf>,
     pub limit: Option<usize>,
@@ -299,6 +304,7 @@ impl EvalOptions {
         }
         Ok(EvalPlan {
             model,
+            adapter: self.adapter.clone(),
             data: self
                 .data
                 .clone()
@@ -347,6 +353,7 @@ impl EvalPlan {
         let settings = self.settings.clone();
         EvalOptions {
             model: Some(self.model.clone()),
+            adapter: self.adapter.clone(),
             data: Some(self.data.clone()),
             benign: self.benign.clone(),
             out: None,

@@ -25,6 +25,15 @@ pub(super) fn choose(
     let needed = |dtype| config.weight_bytes(dtype, stored) + options.limits.bytes as u64 + WORK;
     let free = free_bytes();
     let chosen = match options.dtype {
+        // Sums of weights and adapter have no other form that holds them.
+        DtypeChoice::Auto | DtypeChoice::F32 if options.adapter.is_some() => Dtype::F32,
+        _ if options.adapter.is_some() => {
+            return Err(Error::Unsupported {
+                path: path.to_owned(),
+                what: "--adapter with weights in another form than f32".into(),
+                hint: "leave --dtype out or take --dtype f32".into(),
+            });
+        }
         DtypeChoice::Auto if needed(Dtype::F32) <= free => Dtype::F32,
         DtypeChoice::Auto => Dtype::Stored,
         DtypeChoice::F32 => Dtype::F32,

@@ -10,7 +10,7 @@ mod score;
 mod tests;
 mod weigh;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use midcourse_core::engine::{BoxError, Continue, Forest, Sampling, TokenId, Usage};
@@ -22,7 +22,7 @@ use crate::model::config::TiedHead;
 use crate::model::{Decoder, ModelConfig, Row};
 use crate::tokenizer::ModelTokenizer;
 use crate::tree::TokenTree;
-use crate::weights::{Dtype, ModelFiles};
+use crate::weights::{Adapter, Dtype, ModelFiles};
 use crate::{Error, Result};
 
 /// How much may grow at once.
@@ -49,6 +49,8 @@ pub struct LoadOptions {
     pub dtype: DtypeChoice,
     /// Which chat template it is given.
     pub template: TemplateChoice,
+    /// The directory of a LoRA adapter, as PEFT saves it, to merge into the weights.
+    pub adapter: Option<PathBuf>,
 }
 
 /// The form of the weights in memory, as people ask for it.
@@ -76,7 +78,7 @@ pub struct LocalModel {
     /// Conversations to text.
     pub template: ChatTemplate,
     /// The files it was read from.
-    pub files: Vec<std::path::PathBuf>,
+    pub files: Vec<PathBuf>,
 }
 
 /// A decoder and the size of its batches.
@@ -134,8 +136,9 @@ impl LocalModel {
             config.tied_head = TiedHead::Separate;
         }
         let dtype = memory::choose(path, &files, &config, options)?;
-        let paths = files.paths();
-        let decoder = Decoder::load(config, &files, dtype)?;
+        let adapter = options.adapter.as_deref().map(Adapter::open).transpose()?;
+        let paths = files.paths().into_iter().chain(adapter.iter().flat_map(Adapter::paths)).collect();
+        let decoder = Decoder::load(config, &files, dtype, adapter.as_ref())?;
         let ends = tokenizer.special().end_of_turn.clone();
         Ok(Self {
             engine: LocalEngine { decoder, dtype, limits: options.limits, ends },

@@ -13,7 +13,7 @@ use super::kernels::{add, gated, rms_norm, soft_cap};
 use super::linear::{Keep, Linear};
 use crate::Result;
 use crate::tree::TokenTree;
-use crate::weights::{Dtype, ModelFiles, Part, RawTensor, Slot, Weights};
+use crate::weights::{Adapter, Dtype, Merging, ModelFiles, Part, RawTensor, Slot, Weights};
 
 /// A token to compute: which tree, and which of its nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +55,16 @@ struct Layer {
 
 impl Decoder {
     /// Takes the weights of a model, fusing projections that read the same input.
-    pub(crate) fn load(config: ModelConfig, files: &ModelFiles, dtype: Dtype) -> Result<Self> {
+    pub(crate) fn load(
+        config: ModelConfig,
+        files: &ModelFiles,
+        dtype: Dtype,
+        adapter: Option<&Adapter>,
+    ) -> Result<Self> {
         let keep = Keep::new(dtype);
         let weights = files.weights(&config)?;
-        let mut loader = Loader { config: &config, weights, keep: keep.clone() };
+        let adapter = adapter.map(|adapter| files.merging(adapter, &config)).transpose()?;
+        let mut loader = Loader { config: &config, weights, keep: keep.clone(), adapter };
         // An embedding that is no head is only looked up: it need not be laid out for products.
         let looked_up = matches!((config.tied_head, dtype), (TiedHead::Separate, Dtype::F32));
         let form = Keep::new(if looked_up { Dtype::Stored } else { dtype });
@@ -71,6 +77,7 @@ impl Decoder {
         let layers = (0..config.layers.len()).map(|layer| loader.layer(layer)).collect::<Result<_>>()?;
         let norm = loader.norm(Slot::Norm, config.width)?;
         loader.weights.finish()?;
+        loader.adapter.map_or(Ok(()), Merging::finish)?;
         Ok(Self { config, embedding, layers, norm, head })
     }
 
@@ -134,6 +141,7 @@ struct Loader<'a> {
     config: &'a ModelConfig,
     weights: Weights<'a>,
     keep: Keep,
+    adapter: Option<Merging<'a>>,
 }
 
 /// A projection's weights and bias.
@@ -181,8 +189,17 @@ impl Loader<'_> {
         })
     }
 
+    /// A matrix of a layer, with what the adapter adds to it.
+    fn matrix(&mut self, slot: Slot, shape: [usize; 2]) -> Result<RawTensor> {
+        let stored = self.weights.matrix(slot, shape)?;
+        match &mut self.adapter {
+            Some(adapter) => adapter.merge(slot, stored),
+            None => Ok(stored),
+        }
+    }
+
     fn linear(&mut self, slot: Slot, shape: [usize; 2], biased: bool) -> Result<Linear> {
-        let weights = self.weights.matrix(slot, shape)?;
+        let weights = self.matrix(slot, shape)?;
         let bias = biased.then(|| self.weights.bias(slot, shape[0])).transpose()?;
         self.fuse(vec![(weights, bias)])
     }
@@ -221,7 +238,7 @@ impl Loader<'_> {
     /// Projections that the file keeps in one matrix.
     fn fused(&mut self, slot: Slot, sizes: &[usize], biased: bool) -> Result<Vec<Projection>> {
         let n_out = sizes.iter().sum();
-        let weights = self.weights.matrix(slot, [n_out, self.config.width])?;
+        let weights = self.matrix(slot, [n_out, self.config.width])?;
         let bias = biased.then(|| self.weights.bias(slot, n_out)).transpose()?;
         let ends = sizes.iter().scan(0, |end, size| {
             *end += size;
@@ -237,7 +254,7 @@ impl Loader<'_> {
     /// Projections that the file keeps apart.
     fn separate(&mut self, slots: &[Slot], sizes: &[usize], biased: bool) -> Result<Vec<Projection>> {
         let part = |(&slot, &size): (&Slot, &usize)| {
-            let weights = self.weights.matrix(slot, [size, self.config.width])?;
+            let weights = self.matrix(slot, [size, self.config.width])?;
             let bias = biased.then(|| self.weights.bias(slot, size)).transpose()?;
             Ok((weights, bias))
         };

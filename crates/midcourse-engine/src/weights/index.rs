@@ -192,13 +192,31 @@ impl RawTensor {
     /// places. Files that turn neighbouring rows of a head against each other become such that turn its halves.
     pub(crate) fn part_pairs(mut self, head_dim: usize, dims: usize) -> Self {
         let row = self.row_bytes();
-        let order = (0..dims).step_by(2).chain((1..dims).step_by(2)).chain(dims..head_dim);
-        let order: Vec<usize> = order.collect();
+        let order = parted(head_dim, dims);
         let heads = self.bytes.chunks(row * head_dim);
         self.bytes =
             heads.flat_map(|head| order.iter().flat_map(|&i| &head[i * row..][..row])).copied().collect();
         self
     }
+
+    /// Undoes [`RawTensor::part_pairs`].
+    pub(super) fn join_pairs(mut self, head_dim: usize, dims: usize) -> Self {
+        let row = self.row_bytes();
+        let order = parted(head_dim, dims);
+        let mut joined = vec![0; self.bytes.len()];
+        for (joined, head) in joined.chunks_mut(row * head_dim).zip(self.bytes.chunks(row * head_dim)) {
+            for (&at, bytes) in order.iter().zip(head.chunks(row)) {
+                joined[at * row..][..row].copy_from_slice(bytes);
+            }
+        }
+        self.bytes = joined;
+        self
+    }
+}
+
+/// The rows of a head in the order in which its pairs are parted.
+fn parted(head_dim: usize, dims: usize) -> Vec<usize> {
+    (0..dims).step_by(2).chain((1..dims).step_by(2)).chain(dims..head_dim).collect()
 }
 
 /// Rows as candle holds quantised ones. Its readers assert what they want of the bytes.
@@ -222,6 +240,8 @@ mod tests {
         let rows: Vec<f32> = (0..12).map(|i| i as f32).collect();
         let parted = matrix(&rows, 1).part_pairs(6, 4).to_f32().unwrap();
         assert_eq!(parted, [0.0, 2.0, 1.0, 3.0, 4.0, 5.0, 6.0, 8.0, 7.0, 9.0, 10.0, 11.0]);
+        let joined = matrix(&parted, 1).join_pairs(6, 4).to_f32().unwrap();
+        assert_eq!(joined, rows);
     }
 
     #[test]

@@ -8,12 +8,14 @@ pub mod gguf;
 pub mod metadata;
 pub mod safetensors;
 
+mod adapter;
 mod index;
 mod names;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+pub(crate) use adapter::{Adapter, Merging};
 pub(crate) use index::{RawTensor, TensorIndex};
 use names::Names;
 pub(crate) use names::{Part, Slot};
@@ -99,6 +101,14 @@ impl ModelFiles {
             Self::Safetensors(_) => safetensors::SafetensorsDir::names(index, config),
         };
         Ok(Weights { index, names, taken: BTreeSet::new() })
+    }
+
+    /// An adapter on its way into the model.
+    pub(crate) fn merging<'a>(&self, adapter: &'a Adapter, config: &'a ModelConfig) -> Result<Merging<'a>> {
+        let none = TensorIndex::default();
+        // An adapter of a GGUF file's model was made on its checkpoint.
+        let index = if let Self::Safetensors(dir) = self { dir.index()? } else { &none };
+        Ok(Merging::new(adapter, config, safetensors::SafetensorsDir::names(index, config)))
     }
 
     fn index(&self) -> Result<&TensorIndex> {

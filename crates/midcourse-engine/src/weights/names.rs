@@ -62,6 +62,16 @@ impl Names {
         }
     }
 
+    /// The same names with `prefix` before each.
+    pub(super) fn behind(self, prefix: &str) -> Self {
+        match self {
+            Self::Gguf => Self::Gguf,
+            Self::Safetensors { prefix: own, head, norms } => {
+                Self::Safetensors { prefix: format!("{prefix}{own}"), head: format!("{prefix}{head}"), norms }
+            }
+        }
+    }
+
     /// What the names of all tensors of the layers begin with.
     pub(super) fn blocks(&self) -> String {
         match self {

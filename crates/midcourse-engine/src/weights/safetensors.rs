@@ -119,9 +119,16 @@ impl SafetensorsDir {
 }
 
 /// Reads the headers of `files` in `dir`; `shards` says which file holds a tensor, when there are several.
-fn read_headers(dir: &Path, files: &[String], shards: &BTreeMap<String, String>) -> Result<TensorIndex> {
+pub(super) fn read_headers(
+    dir: &Path,
+    files: &[String],
+    shards: &BTreeMap<String, String>,
+) -> Result<TensorIndex> {
     let paths: Vec<PathBuf> = files.iter().map(|file| dir.join(file)).collect();
-    let list = if shards.is_empty() { dir.join(SINGLE) } else { dir.join(INDEX) };
+    let list = match files {
+        [only] if shards.is_empty() => dir.join(only),
+        _ => dir.join(INDEX),
+    };
     let mut index = TensorIndex::new(&list, paths.clone());
     for (file, path) in paths.iter().enumerate() {
         let (header, start) = read_header(path)?;

@@ -4,7 +4,7 @@
 //! Source: `testdata/families.py`, which also says how the references were made and who else read the GGUF
 //! files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use midcourse_engine::local::{DtypeChoice, LoadOptions, LocalModel};
 use safetensors::SafeTensors;
@@ -14,7 +14,7 @@ use crate::fixtures::testdata;
 
 /// Bounds on the difference of logits.
 const SAFETENSORS: f32 = 1e-4;
-const GGUF: f32 = 1e-3;
+pub(crate) const GGUF: f32 = 1e-3;
 
 /// Models below `testdata/families`; every one has a directory, most have a GGUF file.
 fn names() -> Vec<String> {
@@ -92,8 +92,13 @@ fn a_tied_head_of_its_own_counts() {
 }
 
 fn check(name: &str, bound: f32) {
-    let model = LocalModel::load(&testdata("families").join(name), name, &LoadOptions::default()).unwrap();
-    let golden = std::fs::read(golden_of(name)).unwrap();
+    check_model(name, &LoadOptions::default(), (&golden_of(name), bound));
+}
+
+/// Holds a model's logits to a golden.
+pub(crate) fn check_model(name: &str, options: &LoadOptions, (golden, bound): (&Path, f32)) {
+    let model = LocalModel::load(&testdata("families").join(name), name, options).unwrap();
+    let golden = std::fs::read(golden).unwrap();
     let golden = SafeTensors::deserialize(&golden).unwrap();
     let columns = integers(&golden, "columns");
     for text in 0..3 {

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
     let template = framing::choice(plan.chat_template.as_deref());
     let commit = recorded_commit(args, out.as_deref(), &plan.model)?;
-    let local = LoadOptions { limits, template, dtype: plan.dtype };
+    let local = LoadOptions { limits, template, dtype: plan.dtype, adapter: plan.adapter.clone() };
     let loading = Loading { local, endpoint: plan.endpoint.clone(), seed: plan.settings.seed };
     if args.dry_run {
         return dry_run(args, &plan, &samples, (commit.as_deref(), &loading));

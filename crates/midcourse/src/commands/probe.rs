@@ -45,7 +45,8 @@ struct NextToken {
 pub(crate) fn run(args: &ProbeArgs) -> Result<u8> {
     let template = framing::choice(args.framing.chat_template.as_deref());
     args.endpoint.check(&args.model)?;
-    let local = LoadOptions { template, dtype: args.dtype.unwrap_or_default(), ..LoadOptions::default() };
+    let (dtype, adapter) = (args.dtype.unwrap_or_default(), args.adapter.clone());
+    let local = LoadOptions { template, dtype, adapter, ..LoadOptions::default() };
     let mut model = model::load(&args.model, &Loading { local, endpoint: args.endpoint.clone(), seed: 0 })?;
     model.template = model.template.framed(args.framing.framing());
     framing::note(&args.framing.framing(), &model.template).into_iter().for_each(say);

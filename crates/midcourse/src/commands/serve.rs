@@ -42,7 +42,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<u8> {
     }
     let limits = BatchLimits { paths: args.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
     let template = framing::choice(args.framing.chat_template.as_deref());
-    let options = LoadOptions { limits, template, dtype: args.dtype.unwrap_or_default() };
+    let (dtype, adapter) = (args.dtype.unwrap_or_default(), args.adapter.clone());
+    let options = LoadOptions { limits, template, dtype, adapter };
     let mut model = model::embedded(&args.model, None, &options)?;
     model.template = model.template.framed(args.framing.framing());
     say(&format!("chat template: {}", strip_controls(model.template.origin())));

@@ -6,6 +6,7 @@
 // Clippy's exception for tests ends at functions that are not tests themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod adapters;
 mod commands;
 mod early_stop;
 mod fixtures;

@@ -150,6 +150,39 @@ fn a_full_queue_says_when_to_come_back() {
     assert_eq!(server.post("/v1/completions", &short()).status, 200);
 }
 
+/// Sends requests one after the other and says in which order they are answered, by the lengths of their prompts.
+fn order_of_answers(server: &Server, bodies: &[Value]) -> Vec<usize> {
+    let before = server.log().lines().count();
+    let mut streams = Vec::new();
+    for body in bodies {
+        let mut stream = server.connect();
+        stream.write_all(&request("/v1/completions", body)).unwrap();
+        streams.push(stream);
+        thread::sleep(Duration::from_millis(150));
+    }
+    for mut stream in streams {
+        assert_eq!(Answer::read(&mut stream).status, 200);
+    }
+    let log = server.log();
+    let lengths = log.lines().skip(before).filter_map(|line| {
+        let (_, rest) = line.split_once(" 200, ")?;
+        rest.split_once(" prompt tokens")?.0.parse().ok()
+    });
+    lengths.collect()
+}
+
+#[test]
+fn what_is_sampled_alike_grows_together_unless_another_waits() {
+    let server = Server::tiny(&[]);
+    let long = json!({"prompt": [1, 2, 3], "max_tokens": 500, "n": 128, "stop": ["no such text"]});
+    let other =
+        json!({"prompt": [1, 2, 3, 4], "max_tokens": 500, "temperature": 0.5, "stop": ["e", "a", " "]});
+    // Ends early.
+    let alike = json!({"prompt": [1, 2, 3, 4, 5], "max_tokens": 500, "stop": ["e", "a", " ", "o", "t"]});
+    assert_eq!(order_of_answers(&server, &[long.clone(), alike.clone()]), [5, 3]);
+    assert_eq!(order_of_answers(&server, &[long, other, alike]), [3, 4, 5]);
+}
+
 #[test]
 fn a_key_is_demanded_where_there_is_one() {
     const KEY: &str = "sesame-0123456789";

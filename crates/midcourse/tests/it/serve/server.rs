@@ -12,12 +12,12 @@ use tempfile::TempDir;
 use crate::fixtures::{MIDCOURSE, command};
 
 /// A tiny seeded model with a context of 512 tokens.
-pub(super) fn tiny_llama() -> PathBuf {
+pub(crate) fn tiny_llama() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tiny-llama")
 }
 
 /// A server on a port of its own; it ends with this value.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     /// Such as `127.0.0.1:43211`.
     pub address: String,
@@ -28,11 +28,11 @@ pub(super) struct Server {
 
 impl Server {
     /// Serves the tiny model.
-    pub(super) fn tiny(options: &[&str]) -> Self {
+    pub(crate) fn tiny(options: &[&str]) -> Self {
         Self::start(&tiny_llama().display().to_string(), options, &[])
     }
 
-    pub(super) fn start(model: &str, options: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(model: &str, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let mut server: Command = command(MIDCOURSE);
@@ -47,41 +47,41 @@ impl Server {
         Self { child, address, model: name.to_owned(), dir }
     }
 
-    pub(super) fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream
     }
 
     /// Sends bytes and reads the answer to the end of the connection.
-    pub(super) fn send(&self, bytes: &[u8]) -> Answer {
+    pub(crate) fn send(&self, bytes: &[u8]) -> Answer {
         let mut stream = self.connect();
         stream.write_all(bytes).unwrap();
         Answer::read(&mut stream)
     }
 
-    pub(super) fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(&request(path, body))
     }
 
     /// The body of an answer that must be a success.
-    pub(super) fn posted(&self, path: &str, body: &Value) -> Value {
+    pub(crate) fn posted(&self, path: &str, body: &Value) -> Value {
         let answer = self.post(path, body);
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.json()
     }
 
     /// What it has said on standard error.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    pub(super) fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 }
@@ -94,7 +94,7 @@ impl Drop for Server {
 }
 
 /// A request whose connection ends with it.
-pub(super) fn request(path: &str, body: &Value) -> Vec<u8> {
+pub(crate) fn request(path: &str, body: &Value) -> Vec<u8> {
     let body = body.to_string();
     let length = body.len();
     format!(
@@ -106,7 +106,7 @@ pub(super) fn request(path: &str, body: &Value) -> Vec<u8> {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// 0 when nothing came.
     pub status: u16,
     pub head: String,
@@ -114,7 +114,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn read(stream: &mut TcpStream) -> Self {
+    pub(crate) fn read(stream: &mut TcpStream) -> Self {
         let mut bytes = Vec::new();
         // A connection that is reset gives what came before.
         let _ = stream.read_to_end(&mut bytes);
@@ -124,12 +124,12 @@ impl Answer {
         Self { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
     }
 
     /// The data of server-sent events.
-    pub(super) fn events(&self) -> Vec<&str> {
+    pub(crate) fn events(&self) -> Vec<&str> {
         self.body.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect()
     }
 }
