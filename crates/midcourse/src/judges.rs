@@ -15,13 +15,17 @@ use midcourse_core::judge::rule::RuleJudge;
 use midcourse_core::judge::weigh::Weigher;
 use midcourse_core::judge::{self, Judge};
 use midcourse_engine::files;
+use midcourse_engine::remote::{self, EndpointName, RemoteChat};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::endpoint::EndpointOptions;
 use crate::failure::Failure;
 use crate::input::hex;
 use crate::model::{self, Identity};
 
+/// The variable that holds the key of a judge's server: it is not that of the model that is judged.
+const KEY: &str = "MIDCOURSE_JUDGE_API_KEY";
 /// Bytes of the longest prompt for judges.
 const MAX_PROMPT: u64 = 1 << 20;
 /// The prompt that is asked when none is named.
@@ -120,11 +124,11 @@ impl JudgePlan {
             return Ok(KnownJudge { identity: JudgeIdentity::of_text(&self.name), asked: None });
         };
         let (name, prompt) = (self.name.clone(), read_prompt(prompt)?);
-        let model = if is_endpoint(&name) {
-            chat(&name)?;
-            Identity { name: name.clone(), engine: "endpoint".into(), ..Identity::default() }
-        } else {
-            model::identify(&name)?
+        let model = match endpoint(&name)? {
+            Some(endpoint) => {
+                Identity { name: endpoint.to_string(), engine: "endpoint".into(), ..Identity::default() }
+            }
+            None => model::identify(&name)?,
         };
         let identity = JudgeIdentity::of_model(model, &prompt, thresholds);
         Ok(KnownJudge { identity, asked: Some(Asked { name, prompt, thresholds }) })
@@ -155,8 +159,8 @@ impl KnownJudge {
             return Ok(Box::new(judge.ok_or_else(|| anyhow::anyhow!("no judge {}", self.identity.id))?));
         };
         let (prompt, thresholds) = (prompt.clone(), *thresholds);
-        if is_endpoint(name) {
-            return Ok(Box::new(Interviewer { chat: chat(name)?, prompt, thresholds }));
+        if let Some(endpoint) = endpoint(name)? {
+            return Ok(Box::new(Interviewer { chat: chat(&endpoint)?, prompt, thresholds }));
         }
         Ok(Box::new(Weigher::new(model::load_weighing(name)?, prompt, thresholds)?))
     }
@@ -195,7 +199,8 @@ impl JudgeIdentity {
     }
 
     fn of_model(model: Identity, prompt: &JudgePrompt, thresholds: Thresholds) -> Self {
-        let mut id = model::short_name(&model.name);
+        // Of a server's model what stands after #.
+        let mut id = model::short_name(model.name.rsplit('#').next().unwrap_or(&model.name));
         if prompt.name() != DEFAULT_PROMPT {
             id = format!("{id}+{}", prompt.name());
         }
@@ -239,20 +244,26 @@ impl JudgeIdentity {
     }
 }
 
-/// A chat model behind a server.
-///
-/// # Errors
-/// Always, in this build: it has no client.
-fn chat(name: &str) -> Result<Box<dyn Chat>> {
-    Err(Failure::Unsupported {
-        problem: format!("{name}: this build judges with models from files only"),
-        hint: "name a model of a hub as hf:ORG/NAME, or give the path of a directory or .gguf file".into(),
+/// The endpoint that a judge's name names, if it names one.
+fn endpoint(name: &str) -> Result<Option<EndpointName>> {
+    if !remote::is_address(name) {
+        return Ok(None);
     }
-    .into())
+    let endpoint: EndpointName = name.parse()?;
+    if endpoint.model.is_none() {
+        return Err(Failure::Usage {
+            problem: format!("--judge: {name}: expected a model's name after #, found none"),
+            hint: "write http://HOST:PORT/v1#MODEL".into(),
+        }
+        .into());
+    }
+    Ok(Some(endpoint))
 }
 
-fn is_endpoint(name: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| name.starts_with(scheme))
+/// The model at a server, to talk with.
+fn chat(endpoint: &EndpointName) -> Result<Box<dyn Chat>> {
+    let dispatcher = EndpointOptions::default().dispatcher(endpoint, KEY, 0)?;
+    Ok(Box::new(RemoteChat::open(dispatcher, endpoint.model.as_deref().unwrap_or_default())?))
 }
 
 fn read_prompt(name: &str) -> Result<JudgePrompt> {
