@@ -289,20 +289,7 @@ impl EvalOptions {
             }
             .into());
         }
-        for (flag, value) in
-            [("threads", self.threads), ("batch-paths", self.batch_paths), ("limit", self.limit)]
-        {
-            if flag == "threads" && value > Some(MAX_THREADS) {
-                let problem = format!("--threads: expected 1 to {MAX_THREADS}, found {}", value.unwrap_or(0));
-                return Err(
-                    Failure::Usage { problem, hint: "leave the flag out for all processors".into() }.into()
-                );
-            }
-            if value == Some(0) {
-                let problem = format!("--{flag}: expected 1 or more, found 0");
-                return Err(Failure::Usage { problem, hint: "leave the flag out for no limit".into() }.into());
-            }
-        }
+        self.check_limits()?;
         Ok(EvalPlan {
             model: self.model.clone().ok_or_else(|| missing("model", "the model to evaluate"))?,
             data: self
@@ -319,6 +306,25 @@ impl EvalOptions {
             judge,
             settings,
         })
+    }
+
+    /// Refuses limits of nothing, and more threads than there are.
+    fn check_limits(&self) -> Result<()> {
+        for (flag, value) in
+            [("threads", self.threads), ("batch-paths", self.batch_paths), ("limit", self.limit)]
+        {
+            if flag == "threads" && value > Some(MAX_THREADS) {
+                let problem = format!("--threads: expected 1 to {MAX_THREADS}, found {}", value.unwrap_or(0));
+                return Err(
+                    Failure::Usage { problem, hint: "leave the flag out for all processors".into() }.into()
+                );
+            }
+            if value == Some(0) {
+                let problem = format!("--{flag}: expected 1 or more, found 0");
+                return Err(Failure::Usage { problem, hint: "leave the flag out for no limit".into() }.into());
+            }
+        }
+        Ok(())
     }
 }
 
