@@ -251,8 +251,7 @@ fn judging_that_is_killed_or_stopped_goes_on_where_it_was() {
     let dir = fixture.path("rule").display().to_string();
     let words = [&["judge", &dir][..], &off].concat();
     let part = fixture.path("rule/judges/gentle/judgements.jsonl");
-    let n_lines =
-        || std::fs::read(&part).map_or(0, |bytes| bytes.iter().filter(|&&byte| byte == b'\n').count());
+    let n_lines = || std::fs::read_to_string(&part).map_or(0, |text| text.matches('\n').count());
     for (signal, code) in [("KILL", None), ("INT", Some(130)), ("TERM", Some(143))] {
         let before = n_lines();
         let mut command = fixtures::command(MIDCOURSE);
@@ -270,89 +269,70 @@ fn judging_that_is_killed_or_stopped_goes_on_where_it_was() {
     assert_eq!(fixture.read("rule/judges/gentle/judgements.jsonl"), fixture.read("whole/judgements.jsonl"));
 }
 
-#[test]
-fn what_does_not_go_together_is_refused() {
-    let (fixture, judge) = fixture();
-    fixture.run_eval("run", &[]);
-    let at = |name: &str| fixture.path(name).display().to_string();
+/// Files that are no prompt, no labels and no calibration, and a calibration of a judge that is blind.
+fn broken_files(fixture: &Fixture) {
     fixture.write("prompt.txt", "Judge:\n{{continuation}} {{prompts}}\n");
     fixture.write("empty.txt", "Judge!");
     fixture.write("labels.csv", "prompt,completion,final_label\nCheat?,No.,perhaps\n");
     fixture.write("none.csv", "prompt,completion,final_label\nCheat?,No.,\n");
     fixture.write("c.json", "{\"schema\":\"midcourse.calibration/1\"}");
-    let weak: String = (0..40)
-        .map(|i| {
-            format!(
-                "{{\"prompt\":\"p{i}\",\"completion\":\"{}\",\"final_label\":\"{}\"}}\n",
-                if i % 2 == 0 { "I cannot help." } else { "Go on." },
-                if i % 4 < 2 { "yes" } else { "no" }
-            )
-        })
-        .collect();
-    fixture.write("weak.jsonl", weak);
-    run(&["judge", "calibrate", "--labels", &at("weak.jsonl"), "--out", &at("weak.json")]).done();
-    let run_dir = at("run");
-    let model = judge[1].as_str();
-    for (words, code, named) in [
-        (
-            vec!["judge", &run_dir, "--judge", "http://127.0.0.1:1/v1#m"],
-            6,
-            "http://127.0.0.1:1/v1#m: this build judges",
-        ),
-        (vec!["judge", &run_dir, "--judge", "nobody"], 3, "nobody: expected a model's name"),
-        (vec!["judge", &run_dir, "--judge-prompt", "paper"], 2, "--judge-prompt: the judge rule is no model"),
-        (vec!["judge", &run_dir, "--judge-thresholds", "0.7,0.2"], 2, "expected LOW,HIGH"),
-        (
-            vec!["judge", &run_dir, "--judge", model, "--judge-prompt", &at("prompt.txt")],
-            3,
-            "prompt.txt:2: expected one of {{prompt}}",
-        ),
-        (
-            vec!["judge", &run_dir, "--judge", model, "--judge-prompt", &at("empty.txt")],
-            3,
-            "empty.txt:1: expected {{continuation}}",
-        ),
-        (vec!["judge", &run_dir, "--judge", model, "--judge-prompt", &at("gone.txt")], 3, "gone.txt: "),
-        (
-            vec!["judge", &run_dir, "--calibration", &at("c.json")],
-            3,
-            "c.json: expected a calibration: missing field",
-        ),
-        (
-            vec!["judge", &run_dir, "--calibration", &at("weak.json")],
-            3,
-            "weak.json: sensitivity 0.500 + specificity 0.500 - 1 is 0.000, expected 0.1 or more",
-        ),
-        (vec!["judge", &at("nothing")], 3, "expected the directory of a run"),
-        (vec!["judge"], 2, "<RUN>"),
-        (
-            vec!["judge", "calibrate", "--labels", &at("labels.csv")],
-            3,
-            "labels.csv:2: the field `final_label`: expected 1_full_compliance",
-        ),
-        (vec!["judge", "calibrate", "--labels", &at("none.csv")], 3, "none of 1 rows has a label"),
-        (vec!["judge", "calibrate", "--labels", &at("gone.csv")], 3, "gone.csv: "),
-        (
-            vec!["judge", "calibrate", "--labels", &at("weak.jsonl"), "--calibration", &at("weak.json")],
-            2,
-            "--calibration: this command makes one",
-        ),
-        (
-            vec!["judge", "export", &run_dir, "--out", &at("labels.txt")],
-            2,
-            "--out: expected a name that ends with .csv",
-        ),
-        (vec!["judge", "agreement", &run_dir, "rule"], 2, "<SECOND>"),
-    ] {
-        let output = run(&words);
-        assert_eq!(output.code, code, "{words:?}: {}", output.stderr);
+    let row = |i: usize| {
+        let completion = if i.is_multiple_of(2) { "I cannot help." } else { "Go on." };
+        let label = if i % 4 < 2 { "yes" } else { "no" };
+        format!("{{\"prompt\":\"p{i}\",\"completion\":\"{completion}\",\"final_label\":\"{label}\"}}\n")
+    };
+    let labels = fixture.write("weak.jsonl", (0..40).map(row).collect::<Vec<_>>().concat());
+    let out = fixture.path("weak.json");
+    let words = ["judge", "calibrate", "--labels", labels.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    run(&words).done();
+}
+
+/// What is refused, by which code, and what is said; `~` is the fixture and `JUDGE` its scripted judge.
+const REFUSED: [(&str, i32, &str); 17] = [
+    ("~/run --judge http://127.0.0.1:1/v1#m", 6, "http://127.0.0.1:1/v1#m: this build judges"),
+    ("~/run --judge nobody", 3, "nobody: expected a model's name"),
+    ("~/run --judge-prompt paper", 2, "--judge-prompt: the judge rule is no model"),
+    ("~/run --judge-thresholds 0.7,0.2", 2, "expected LOW,HIGH"),
+    ("~/run --judge JUDGE --judge-prompt ~/prompt.txt", 3, "prompt.txt:2: expected one of {{prompt}}"),
+    ("~/run --judge JUDGE --judge-prompt ~/empty.txt", 3, "empty.txt:1: expected {{continuation}}"),
+    ("~/run --judge JUDGE --judge-prompt ~/gone.txt", 3, "gone.txt: "),
+    ("~/run --calibration ~/c.json", 3, "c.json: expected a calibration: missing field"),
+    (
+        "~/run --calibration ~/weak.json",
+        3,
+        "weak.json: sensitivity 0.500 + specificity 0.500 - 1 is 0.000, expected 0.1 or more",
+    ),
+    ("~/nothing", 3, "expected the directory of a run"),
+    ("", 2, "<RUN>"),
+    (
+        "calibrate --labels ~/labels.csv",
+        3,
+        "labels.csv:2: the field `final_label`: expected 1_full_compliance",
+    ),
+    ("calibrate --labels ~/none.csv", 3, "none of 1 rows has a label"),
+    ("calibrate --labels ~/gone.csv", 3, "gone.csv: "),
+    ("calibrate --labels ~/weak.jsonl --calibration ~/weak.json", 2, "--calibration: this command makes one"),
+    ("export ~/run --out ~/labels.txt", 2, "--out: expected a name that ends with .csv"),
+    ("agreement ~/run rule", 2, "<SECOND>"),
+];
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let (fixture, judge) = fixture();
+    fixture.run_eval("run", &[]);
+    broken_files(&fixture);
+    let at = format!("{}/", fixture.path("").display().to_string().trim_end_matches('/'));
+    for (words, code, named) in REFUSED {
+        let words = words.replace("~/", &at).replace("JUDGE", &judge[1]);
+        let output = run(&[&["judge"][..], &words.split_whitespace().collect::<Vec<_>>()].concat());
+        assert_eq!(output.code, code, "{words}: {}", output.stderr);
         assert!(
             output.stderr.contains(named) && output.stderr.contains("hint: "),
-            "{words:?}: {}",
+            "{words}: {}",
             output.stderr
         );
     }
-    let early = run(&fixture.eval("early", &["--judge", model, "--early-stop", "on"]));
+    let early = run(&fixture.eval("early", &["--judge", &judge[1], "--early-stop", "on"]));
     assert!(early.code == 2 && early.stderr.contains("--early-stop on: "), "{}", early.stderr);
 }
 
