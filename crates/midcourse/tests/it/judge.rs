@@ -73,7 +73,7 @@ fn a_model_judges_a_run_and_a_second_time_costs_nothing() {
     assert_eq!(manifest["judge_identity"]["prompt"]["name"], "midcourse");
     assert_eq!(manifest["judge_identity"]["thresholds"], "0.4,0.6");
     assert!(parsed(&fixture.read("run/scores.json"))["corr_at_k"][0]["n_unparsed"].as_u64().unwrap() > 0);
-    // What is known is not asked again: without its cache the judge would now say no to everything.
+    // What is known is not asked again: nothing is added to it.
     let known: Vec<_> =
         std::fs::read_dir(fixture.path("cache")).unwrap().map(|e| e.unwrap().path()).collect();
     let lines = std::fs::read_to_string(&known[0]).unwrap();
@@ -315,6 +315,24 @@ const REFUSED: [(&str, i32, &str); 17] = [
     ("export ~/run --out ~/labels.txt", 2, "--out: expected a name that ends with .csv"),
     ("agreement ~/run rule", 2, "<SECOND>"),
 ];
+
+#[test]
+fn an_evaluation_that_was_judged_in_part_is_resumed() {
+    let (fixture, judge) = fixture();
+    let off = ["--judge", &judge[1], "--judge-cache", "off", "--judge-thresholds", "0.3,0.5"];
+    fixture.run_eval("run", &off);
+    let (judgements, scores) =
+        (fixture.read("run/judgements.jsonl"), without_timing(&fixture, "run/scores.json"));
+    for cut in [0, 10, judgements.len() / 3, judgements.len() - 1] {
+        fixture.write("run/judgements.jsonl", &judgements[..cut]);
+        std::fs::remove_file(fixture.path("run/scores.json")).unwrap();
+        run(&fixture.eval("run", &["--resume"])).done();
+        assert_eq!(fixture.read("run/judgements.jsonl"), judgements, "cut at {cut}");
+        assert_eq!(without_timing(&fixture, "run/scores.json"), scores);
+    }
+    let other = run(&fixture.eval("run", &["--resume", "--judge-prompt", "paper"]));
+    assert!(other.code == 5 && other.stderr.contains("judge-prompt"), "{}", other.stderr);
+}
 
 #[test]
 fn what_does_not_go_together_is_refused() {
