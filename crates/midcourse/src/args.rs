@@ -146,8 +146,8 @@ pub(crate) struct ExportArgs {
 pub(crate) struct CalibrateArgs {
     #[command(flatten)]
     pub options: JudgeOptions,
-    /// Labelled rows, JSONL or CSV: a filled-in export, or columns prompt, completion, final_label and, as wanted,
-    /// prefix
+    /// Labelled rows, JSONL or CSV: a filled-in export, or columns `prompt`, `completion`, `final_label` and, as
+    /// wanted, `prefix`
     #[arg(long, value_name = "FILE")]
     pub labels: PathBuf,
     /// The key that was written beside an export [default: the labels' name with .key.json]

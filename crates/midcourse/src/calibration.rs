@@ -69,12 +69,11 @@ impl CalibrationFile {
     pub(crate) fn new(
         judge: &JudgeIdentity,
         measurement: Measurement,
-        agreement: Agreement,
-        accuracy: Accuracy,
+        (agreement, accuracy): (&Agreement, &Accuracy),
     ) -> Self {
         let Measurement { labels, n_unlabelled, weighted } = measurement;
-        let Agreement { n, n_unparsed, n_prompts, confusion, agreement, kappa, kappa_ci } = agreement;
-        let Accuracy { sensitivity, specificity } = accuracy;
+        let Agreement { n, n_unparsed, n_prompts, confusion, agreement, kappa, kappa_ci } = agreement.clone();
+        let Accuracy { sensitivity, specificity } = *accuracy;
         Self {
             schema: SCHEMA.into(),
             judge: judge.id.clone(),

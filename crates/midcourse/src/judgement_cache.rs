@@ -156,13 +156,15 @@ mod tests {
     fn many_may_write_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let texts: Vec<String> = (0..400).map(|i| i.to_string()).collect();
-        std::thread::scope(|scope| {
-            for part in texts.chunks(100) {
-                let mut cache = JudgementCache::open(dir.path(), &judge()).unwrap();
-                scope.spawn(move || {
-                    part.iter().for_each(|text| cache.add(&[(&case(text), &opinion(0.6))]).unwrap())
-                });
+        let write = &|part: &[String]| {
+            let mut cache = JudgementCache::open(dir.path(), &judge()).unwrap();
+            for text in part {
+                cache.add(&[(&case(text), &opinion(0.6))]).unwrap();
             }
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = texts.chunks(100).map(|part| scope.spawn(move || write(part))).collect();
+            assert_eq!(threads.len(), 4);
         });
         let cache = JudgementCache::open(dir.path(), &judge()).unwrap();
         assert!(texts.iter().all(|text| cache.get(&case(text)).is_some()));

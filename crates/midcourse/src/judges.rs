@@ -46,7 +46,7 @@ pub(crate) struct JudgeOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge_prompt: Option<String>,
     /// Probabilities of yes at which a model says no, and says yes; between them it abstains [default: 0.4,0.6]
-    #[arg(long, value_name = "LOW,HIGH")]
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge_thresholds: Option<Thresholds>,
     /// Where judgements of models are kept so that none is asked for twice: a directory, or off [default: below the

@@ -78,6 +78,14 @@ impl Weigher {
                 continue;
             }
             let shared = ids.iter().zip(&trunk).take_while(|(a, b)| a == b).count();
+            if shared == 0 {
+                // A template that begins with the continuation itself: a tree of its own.
+                let fork = Fork { at: 1, lead: ids[1..].to_vec(), paths: Vec::new() };
+                let alone = Tree { trunk: ids[..1].to_vec(), forks: vec![fork] };
+                let logps = self.model.weigh(&alone, &self.candidates)?;
+                opinions[at] = logps.first().map(|logps| self.opinion(logps));
+                continue;
+            }
             forks.push(Fork { at: shared, lead: ids[shared..].to_vec(), paths: Vec::new() });
             places.push(at);
         }

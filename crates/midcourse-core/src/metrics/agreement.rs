@@ -12,10 +12,16 @@
 //!
 //! # Coverage
 //!
-//! Share of simulated label files whose intervals hold the truth, in %; 20,000 files a row, seed 2. Prompts of 1 or
-//! 5 rows whose label and errors are correlated within the prompt (0.6 and 0.3).
+//! Share of simulated label files whose intervals hold the truth, in %; 1,000 files a row (`coverage_calibrated`).
+//! Labels are correlated within a prompt by 0.6, errors by 0.3; 40 % of the labels are corrected.
 //!
-//! TABLE
+//! | prompts × rows | sensitivity, specificity | agreement | κ | sensitivity | specificity |
+//! | --- | --- | --- | --- | --- | --- |
+//! | 40 × 5 | 0.9, 0.95 | 95.5 | 96.5 | 97.8 | 98.5 |
+//! | 250 × 5 | 0.9, 0.95 | 94.5 | 95.3 | 94.9 | 94.7 |
+//! | 250 × 5 | 0.95, 0.99 | 94.2 | 95.4 | 94.8 | 98.2 |
+//! | 200 × 1 | 0.9, 0.95 | 96.5 | 96.8 | 96.5 | 97.3 |
+//! | 1250 × 1 | 0.7, 0.9 | 95.2 | 94.3 | 93.9 | 96.3 |
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,18 @@
 //!
 //! # Coverage
 //!
-//! TABLE
+//! Share of simulated runs whose corrected interval holds the true rate, in %, and in brackets its mean width in points:
+//! 40 beta-binomial prompts of 20 paths with correlation 0.3, a judge that errs on every path by itself, and as many
+//! labelled rows as are named. 20,000 runs a cell in the first two rows and 1,000 in the others (`coverage_calibrated`).
+//!
+//! | sensitivity, specificity, labels | 0.01 | 0.02 | 0.05 | 0.1 | 0.3 | 0.5 | 0.7 | 0.9 | 0.95 | 0.99 |
+//! | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | 0.9, 0.95, 400 | 97.4 (10.1) | 97.4 (10.5) | 97.6 (12.0) | 95.8 (14.2) | 95.9 (18.6) | 95.6 (20.1) | 95.7 (19.6) | 96.7 (15.8) | 97.3 (12.8) | 97.2 (10.0) |
+//! | 0.9, 0.95, 200 | 97.2 (10.0) | 97.1 (10.6) | 97.4 (12.5) | – | – | – | – | – | – | – |
+//! | 0.95, 0.99, 1250 | 98.5 (10.3) | 98.3 (10.8) | 97.6 (10.9) | 95.6 (12.6) | – | – | – | 94.7 (13.0) | 97.2 (11.0) | 97.9 (9.6) |
+//! | 0.98, 0.99, 600 | 98.7 (9.8) | 98.4 (10.3) | 98.1 (10.9) | 95.4 (12.6) | – | – | – | 96.6 (12.9) | 98.5 (11.0) | 97.8 (9.7) |
+//!
+//! Without the exact bound at the ends the third row covers 91 % at 0.01 and 89 % at 0.02 (500 runs).
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

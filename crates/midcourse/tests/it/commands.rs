@@ -6,7 +6,7 @@ use crate::fixtures::{Fixture, run};
 use crate::tiny_safetensors::{ModelDir, safetensors};
 
 /// Every flag of `midcourse eval`.
-const EVAL_FLAGS: [&str; 24] = [
+const EVAL_FLAGS: [&str; 28] = [
     "--dtype",
     "--model",
     "--data",
@@ -22,6 +22,10 @@ const EVAL_FLAGS: [&str; 24] = [
     "--temperature",
     "--top-p",
     "--judge",
+    "--judge-prompt",
+    "--judge-thresholds",
+    "--judge-cache",
+    "--calibration",
     "--early-stop",
     "--threads",
     "--batch-paths",
@@ -39,9 +43,10 @@ fn json_of(text: &str) -> Value {
 
 #[test]
 fn help_lists_every_flag_and_the_exit_codes() {
-    let commands: [(&[&str], &[&str]); 7] = [
+    let commands: [(&[&str], &[&str]); 8] = [
         (&["eval"], &EVAL_FLAGS),
         (&["probe"], &["--model", "--prompt", "--response", "--k", "--mode", "--json"]),
+        (&["judge"], &["<RUN>", "agreement", "export", "calibrate", "--judge", "--calibration", "--json"]),
         (&["report"], &["<RUN>"]),
         (&["data", "check"], &["<FILE>", "--model", "--json"]),
         (&["models"], &["pull", "show", "rm", "--json"]),
@@ -57,7 +62,7 @@ fn help_lists_every_flag_and_the_exit_codes() {
     }
     let help = run(&["--help"]).done().stdout;
     assert!(help.contains("Exit codes: 0 done"), "{help}");
-    for command in ["eval", "probe", "report", "data", "models", "completions"] {
+    for command in ["eval", "probe", "judge", "report", "data", "models", "completions"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }
 }

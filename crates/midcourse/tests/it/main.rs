@@ -12,6 +12,7 @@ mod early_stop;
 mod fixtures;
 mod full_disk;
 mod hub;
+mod judge;
 mod kill;
 mod malformed;
 mod pull;

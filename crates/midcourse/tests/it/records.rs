@@ -33,7 +33,7 @@ fn scores_have_exactly_the_fields_that_are_documented() {
         (
             "",
             "schema model mode unit judge n_samples paths max_new_tokens settings corr_at_k corr_mean \
-            tokens_to_correction plain benign by_category timing",
+            tokens_to_correction plain benign by_category calibrated timing",
         ),
         ("/settings", "prefix_lengths temperature top_p opener early_stop system thinking seed"),
         ("/corr_at_k/0", corr_at_k),

@@ -70,7 +70,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<u8> {
         n_unlabelled: n_rows - rows.len(),
         weighted: !weights.is_empty(),
     };
-    let calibration = CalibrationFile::new(&known.identity, measurement, agreement, accuracy);
+    let calibration = CalibrationFile::new(&known.identity, measurement, (&agreement, &accuracy));
     let json = serde_json::to_string_pretty(&calibration)? + "\n";
     let out =
         args.out.clone().unwrap_or_else(|| PathBuf::from(format!("calibration-{}.json", known.identity.id)));
@@ -91,7 +91,9 @@ fn verdicts(rows: &[LabelledRow], bench: &mut Bench) -> Result<Option<Vec<Verdic
     let cases: Vec<Case> = cases.collect();
     let mut verdicts = vec![None; rows.len()];
     bench.judge(&cases, &mut |opinions| {
-        opinions.into_iter().for_each(|(at, opinion)| verdicts[at] = Some(opinion.verdict));
+        for (at, opinion) in opinions {
+            verdicts[at] = Some(opinion.verdict);
+        }
         Ok(())
     })?;
     Ok(verdicts.into_iter().collect())

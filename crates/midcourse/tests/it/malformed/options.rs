@@ -22,7 +22,7 @@ const WRONG: [(&str, &[&str]); 14] = [
     ("top-p", &["0", "-0.1", "1.5", "nan", "most"]),
     ("unit", &["chars", "", "Tokens"]),
     ("mode", &["closed", "open_turn"]),
-    ("judge", &["llm", "Rule"]),
+    ("judge-thresholds", &["0.5", "0.6,0.4", "-1,0.5", "0,2", "a,b", ""]),
     ("early-stop", &["maybe", "true"]),
     ("preset", &["huge", ""]),
     ("threads", &["0", "-1", "all"]),
@@ -112,7 +112,7 @@ fn broken_toml(cases: &mut Cases) {
 
 /// Every field with a value of a type that it must not have.
 fn wrong_types(cases: &mut Cases) {
-    let texts = ["model", "data", "benign", "out", "preset", "unit", "opener", "mode", "judge", "early-stop"];
+    let texts = ["model", "data", "benign", "out", "preset", "unit", "opener", "mode", "early-stop"];
     let numbers = ["paths", "max-new-tokens", "threads", "batch-paths", "max-failed", "limit", "seed"];
     let mut wrong = |field: &str, value: &str| {
         let text = format!("# A run.\n{field} = {value}\n");
@@ -131,7 +131,7 @@ fn wrong_types(cases: &mut Cases) {
         wrong(field, "'0.5'");
         wrong(field, "[0.5]");
     }
-    for field in ["preset", "unit", "mode", "judge", "early-stop"] {
+    for field in ["preset", "unit", "mode", "early-stop"] {
         wrong(field, "'other'");
     }
     for value in ["'ten'", "'-10'", "[-1]", "[1.5]", "['10']", "true", "10.5", "{ from = 10 }"] {
