@@ -262,7 +262,8 @@ fn at_endpoint(name: &EndpointName, loading: &Loading) -> Result<Model> {
     })
 }
 
-fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<EmbeddedModel> {
+/// A script as a model.
+pub(crate) fn scripted(name: &str, path: &Path, template: &TemplateChoice) -> Result<EmbeddedModel> {
     if *template != TemplateChoice::Own {
         return Err(Failure::Usage {
             problem: "--chat-template: a script has one of its own".into(),

@@ -81,9 +81,10 @@ fn n_planned(plan: &[PlannedSample], settings: &EvalSettings) -> usize {
 }
 
 /// Keeps the type of an error that an engine passed through, so that it finds its exit code; an error of the
-/// engine itself names its model.
+/// engine itself names its model, and that of a server its address.
 pub(crate) fn into_anyhow(error: BoxError, model: &str) -> anyhow::Error {
     match error.downcast::<midcourse_engine::Error>() {
+        Ok(error) if matches!(*error, midcourse_engine::Error::Endpoint { .. }) => anyhow::Error::new(*error),
         Ok(error) => anyhow::Error::new(*error).context(model.to_owned()),
         Err(error) => match error.downcast::<crate::storage::StorageError>() {
             Ok(error) => anyhow::Error::new(*error),

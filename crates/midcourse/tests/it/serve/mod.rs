@@ -2,7 +2,7 @@
 
 mod connections;
 mod refused;
-mod server;
+pub(crate) mod server;
 mod texts;
 
 use std::collections::BTreeMap;

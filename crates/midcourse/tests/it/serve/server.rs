@@ -12,12 +12,12 @@ use tempfile::TempDir;
 use crate::fixtures::{MIDCOURSE, command};
 
 /// A tiny seeded model with a context of 512 tokens.
-pub(super) fn tiny_llama() -> PathBuf {
+pub(crate) fn tiny_llama() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tiny-llama")
 }
 
 /// A server on a port of its own; it ends with this value.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     /// Such as `127.0.0.1:43211`.
     pub address: String,
@@ -32,7 +32,7 @@ impl Server {
         Self::start(&tiny_llama().display().to_string(), options, &[])
     }
 
-    pub(super) fn start(model: &str, options: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(model: &str, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let mut server: Command = command(MIDCOURSE);
@@ -72,11 +72,11 @@ impl Server {
     }
 
     /// What it has said on standard error.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
