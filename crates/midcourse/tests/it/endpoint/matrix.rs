@@ -98,7 +98,7 @@ const FAULTS: [Fault; 39] = [
     passing("an end before the answer", |_| vec![Step::Close], "broke off"),
     passing("a reset in the middle", |exchange| half(exchange, &[Step::Close]), "broke off"),
     passing("half-closed in the middle", |exchange| half(exchange, &[Step::HalfClose]), "broke off"),
-    passing("silence in the middle", |exchange| half(exchange, &[Step::Wait(LONG)]), "s"),
+    passing("silence in the middle", |exchange| half(exchange, &[Step::Wait(LONG)]), "too long"),
     passing(
         "silence after the head",
         |_| {
@@ -108,9 +108,9 @@ const FAULTS: [Fault; 39] = [
                 Step::Close,
             ]
         },
-        "s",
+        "too long",
     ),
-    passing("silence", |_| vec![Step::Wait(LONG), Step::Close], "s"),
+    passing("silence", |_| vec![Step::Wait(LONG), Step::Close], "too long"),
     passing(
         "a slow drip",
         |exchange| {
@@ -118,7 +118,7 @@ const FAULTS: [Fault; 39] = [
             let start = head("200 OK", &[JSON, ("Content-Length", &body.len().to_string())]);
             vec![Step::Send(start), Step::Drip(body[..100].to_vec(), Duration::from_millis(40)), Step::Close]
         },
-        "s",
+        "too long",
     ),
     passing(
         "wrong chunks",

@@ -201,7 +201,8 @@ pub(super) fn eval(fixture: &Fixture, model: &str, out: &str, more: &[&str]) -> 
 pub(super) fn eval_at(fixture: &Fixture, proxy: &FaultServer, out: &str, more: &[&str]) -> Command {
     let script = script(fixture);
     let model = format!("{}#{script}", proxy.base());
-    eval(fixture, &model, out, &[&["--tokenizer", &script, "--timeout", "2"], more].concat())
+    let timeout: &[&str] = if more.contains(&"--timeout") { &[] } else { &["--timeout", "2"] };
+    eval(fixture, &model, out, &[&["--tokenizer", &script], timeout, more].concat())
 }
 
 /// The record files of a run.
