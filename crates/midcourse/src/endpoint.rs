@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use midcourse_engine::chat_template::TemplateChoice;
-use midcourse_engine::local::ModelHeader;
+use midcourse_engine::local::{LoadOptions, ModelHeader};
 use midcourse_engine::remote::{
     self, Address, Client, Connection, Deadlines, Dispatcher, EndpointName, ModelText, Patience,
     PrefillChoice, Secret,
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue;
 use crate::failure::Failure;
 use crate::hub::Extent;
-use crate::model::{ModelName, locate};
+use crate::model::{Model, ModelName, locate, scripted};
 use crate::plan::names;
 use crate::storage;
 use crate::terminal::say;
@@ -32,6 +32,8 @@ const MAX_CONCURRENCY: usize = 1024;
 /// Seconds that a request may take, unless the user says otherwise.
 const TIMEOUT: u64 = 600;
 const MAX_TIMEOUT: u64 = 86_400;
+/// Requests' times without any answer that end a run, if that is sooner than its usual patience.
+const N_TIMEOUTS: u32 = 4;
 
 /// Options of endpoints, on the command line and in a file.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -45,7 +47,8 @@ pub(crate) struct EndpointOptions {
     #[arg(long, value_parser = names::<PrefillChoice>(PREFILLS), help_heading = "Endpoints")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill: Option<PrefillChoice>,
-    /// Tokenizer of the server's model: a name of `midcourse models`, a directory, a .gguf file, hf:ORG/NAME, or none
+    /// Tokenizer of the server's model: a name of `midcourse models`, a directory, a .gguf file, hf:ORG/NAME,
+    /// scripted:FILE, or none
     /// [default: of a model of this name that `midcourse models` has]
     #[arg(long, value_name = "M|none", help_heading = "Endpoints")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +57,7 @@ pub(crate) struct EndpointOptions {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Endpoints")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<usize>,
-    /// Seconds that a request may take in all [default: 600]
+    /// Seconds that a request may take in all; four times that without any answer, or 120, end the run [default: 600]
     #[arg(long, value_name = "SECS", allow_negative_numbers = true, help_heading = "Endpoints")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
@@ -156,7 +159,9 @@ impl EndpointOptions {
             std::iter::once(Ok(name.address.clone())).chain(replicas).collect::<Result<Vec<_>>>()?;
         let clients = addresses.into_iter().map(|address| Client::new(address, secret.clone(), &connection));
         let most = self.concurrency.unwrap_or(CONCURRENCY);
-        Ok(Dispatcher::new(clients.collect(), most, Patience::default(), seed))
+        let usual = Patience::default();
+        let patience = Patience { without_answer: usual.without_answer.min(timeout * N_TIMEOUTS), ..usual };
+        Ok(Dispatcher::new(clients.collect(), most, patience, seed))
     }
 
     /// What is at hand of the text of the model there, and where it was found.
@@ -172,7 +177,15 @@ impl EndpointOptions {
         if self.prefill.unwrap_or_default().may_send_ids() {
             say(&format!("tokenizer and chat template: {source}"));
         }
-        let located = locate(source, &ModelName::parse(source)?, Extent::Header)?;
+        let parsed = ModelName::parse(source)?;
+        if let ModelName::Script(script) = parsed {
+            let options = LoadOptions { template: template.clone(), ..LoadOptions::default() };
+            let Model { engine, tokenizer, template, .. } = scripted(source, &script, &options)?;
+            let (tokenizer, context) = (Arc::from(tokenizer), engine.context());
+            let text = ModelText { name: source.to_owned(), template, tokenizer, context };
+            return Ok(Some(TextAtHand { text, files: vec![script] }));
+        }
+        let located = locate(source, &parsed, Extent::Header)?;
         let header = ModelHeader::read(&located.path, source, template)?;
         let (files, context) = (header.files.paths(), header.config.context);
         let text = ModelText {

@@ -300,7 +300,8 @@ fn at_endpoint(name: &EndpointName, loading: &Loading) -> Result<Model> {
     })
 }
 
-fn scripted(name: &str, path: &Path, options: &LoadOptions) -> Result<EmbeddedModel> {
+/// A script as a model.
+pub(crate) fn scripted(name: &str, path: &Path, options: &LoadOptions) -> Result<EmbeddedModel> {
     let problem = match options {
         LoadOptions { adapter: Some(_), .. } => Some("--adapter: a script has no weights"),
         LoadOptions { template, .. } if *template != TemplateChoice::Own => {

@@ -100,9 +100,9 @@ impl Run {
         let mut written = Instant::now();
         let (dir, manifest) = (&self.dir, &mut self.manifest);
         let mut on_recorded = |cost: Cost| -> std::result::Result<(), BoxError> {
+            manifest.sessions.truncate(earlier);
+            manifest.sessions.push(cost);
             if written.elapsed() >= MANIFEST_EVERY {
-                manifest.sessions.truncate(earlier);
-                manifest.sessions.push(cost);
                 dir.write(run_dir::MANIFEST, &pretty(manifest)?)?;
                 written = Instant::now();
             }
@@ -117,13 +117,16 @@ impl Run {
             judge: self.judge.as_ref(),
         };
         let session = Session { observer, signals, records, done, on_recorded: &mut on_recorded };
-        let cost = session.sample(model)?;
-        self.manifest.sessions.truncate(earlier);
-        self.manifest.sessions.push(cost);
+        let ended = session.sample(model).map(|cost| {
+            self.manifest.sessions.truncate(earlier);
+            self.manifest.sessions.push(cost);
+        });
         let all = self.manifest.cost();
         self.manifest.spent =
             self.prices.map(|prices| prices.cost(all.n_tokens_prompt, all.n_tokens_sampled));
-        self.write_manifest()
+        // A session that failed has cost what it has recorded.
+        let written = self.write_manifest();
+        ended.and(written)
     }
 }
 

@@ -81,7 +81,7 @@ fn n_planned(plan: &[PlannedSample], settings: &EvalSettings) -> usize {
 }
 
 /// Keeps the type of an error that an engine passed through, so that it finds its exit code; an error of the
-/// engine itself names its model.
+/// engine itself names its model, and that of a server its address.
 pub(crate) fn into_anyhow(error: BoxError, model: &str) -> anyhow::Error {
     match error.downcast::<midcourse_engine::Error>() {
         // These say themselves where the server is.

@@ -133,7 +133,7 @@ impl RemoteEngine {
             let sent = job.ids.len();
             return Err(Mistake(format!("expected {sent} tokens of input as were sent, found {read}")));
         }
-        check_echo(open, &completion.choices)
+        check_echo(job, &completion.choices)
     }
 
     /// The tokens of a path.
@@ -205,10 +205,13 @@ impl Continue for RemoteEngine {
     }
 }
 
-/// Refuses paths that all begin with the prefix once more.
-fn check_echo(open: Option<&str>, choices: &[Choice]) -> Result<(), Mistake> {
-    let Some(open) = open.filter(|open| open.len() >= MIN_ECHO_BYTES) else { return Ok(()) };
-    if choices.iter().all(|choice| choice.text.starts_with(open)) {
+/// Refuses paths that all begin with the prefix once more, or with the whole input where token ids are sent.
+fn check_echo(job: &Job, choices: &[Choice]) -> Result<(), Mistake> {
+    let repeats = |choice: &Choice| match &job.said {
+        Some(said) => said.open.len() >= MIN_ECHO_BYTES && choice.text.starts_with(&said.open),
+        None => choice.tokens.as_ref().is_some_and(|tokens| tokens.starts_with(&job.ids)),
+    };
+    if choices.iter().all(repeats) {
         return Err(Mistake("expected text after the forced prefix, found the prefix again".into()));
     }
     Ok(())

@@ -9,6 +9,9 @@
 mod adapters;
 mod commands;
 mod early_stop;
+mod endpoint;
+#[path = "../../../midcourse-engine/tests/it/fault_server.rs"]
+mod fault_server;
 mod fixtures;
 mod full_disk;
 mod hub;

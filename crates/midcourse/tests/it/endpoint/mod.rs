@@ -1,0 +1,8 @@
+//! `midcourse eval` against servers: the same records as the embedded engine's, whatever the server does.
+
+mod agreement;
+mod key;
+mod matrix;
+mod proxy;
+mod stopped;
+mod unsupported;
