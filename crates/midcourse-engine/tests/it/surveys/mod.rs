@@ -1,14 +1,12 @@
 //! What a survey finds out about servers, and which of them it refuses.
 //!
-//! The servers stand in for real ones: they answer in the shapes of vLLM, llama.cpp, Ollama and the hosts, and each
-//! has a quirk. Their tokens are those of scripts, bytes and three control tokens, and their model goes on within
-//! the words that a survey cuts.
+//! The servers stand in for real ones, each with its quirks; their model goes on within the words that a survey cuts.
+
+mod stand;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use expect_test::{Expect, expect};
-use midcourse_core::engine::TokenId;
 use midcourse_core::template::Tokenizer;
 use midcourse_engine::Error;
 use midcourse_engine::remote::{
@@ -17,223 +15,13 @@ use midcourse_engine::remote::{
 use midcourse_engine::scripted::Scripted;
 use serde_json::{Value, json};
 
-use crate::fault_server::{self, FaultServer, Request, Step, reply};
-
-/// In what a server differs from a good one of its kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Quirk {
-    OpensNewTurn,
-    Echoes,
-    AddsBos,
-    ReadsOtherIds,
-    TellsCountOnly,
-    TellsNothing,
-    TellsText,
-    TellsNoSampledIds,
-    SamplesOtherIds,
-    DividesOtherwise,
-    CannotDivide,
-    RefusesSeveral,
-    RefusesUnknownFields,
-    SingleSeeds,
-    IgnoresSeeds,
-    StripsSpace,
-    NamesAnother,
-    CutsPrompts,
-}
-
-use Quirk::{
+use self::stand::Quirk::{
     AddsBos, CannotDivide, CutsPrompts, DividesOtherwise, Echoes, IgnoresSeeds, NamesAnother, OpensNewTurn,
     ReadsOtherIds, RefusesSeveral, RefusesUnknownFields, SamplesOtherIds, SingleSeeds, StripsSpace,
     TellsCountOnly, TellsNoSampledIds, TellsNothing, TellsText,
 };
-
-/// A server of a kind, by the owner that it names, or by a path of its own.
-#[derive(Clone, Copy)]
-struct Stand {
-    owner: &'static str,
-    native: &'static [(&'static str, &'static str)],
-    quirks: &'static [Quirk],
-}
-
-const VLLM: Stand = Stand { owner: "vllm", native: &[("/version", r#"{"version":"0.32.0"}"#)], quirks: &[] };
-const LLAMA: Stand = Stand {
-    owner: "llamacpp",
-    native: &[("/props", r#"{"total_slots":4,"default_generation_settings":{"n_ctx":512}}"#)],
-    quirks: &[],
-};
-const OLLAMA: Stand =
-    Stand { owner: "library", native: &[("/api/version", r#"{"version":"0.9.1"}"#)], quirks: &[] };
-const HOST: Stand = Stand { owner: "", native: &[], quirks: &[TellsCountOnly, CannotDivide] };
-
-impl Stand {
-    fn with(self, quirks: &'static [Quirk]) -> Self {
-        Self { quirks, ..self }
-    }
-
-    fn has(self, quirk: Quirk) -> bool {
-        self.quirks.contains(&quirk)
-    }
-
-    fn start(self) -> FaultServer {
-        let n_asked = AtomicU64::new(0);
-        FaultServer::start(move |request| self.answer(request, n_asked.fetch_add(1, Ordering::SeqCst)))
-    }
-
-    fn answer(self, request: &Request, n_asked: u64) -> Vec<Step> {
-        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let (method, path) = request.line.split_once(' ').unwrap();
-        let native = self.native.iter().find(|(native, _)| *native == path);
-        match (method, path) {
-            ("GET", "/v1/models") => {
-                let model = json!({"id": "m", "owned_by": self.owner, "max_model_len": 4096});
-                fault_server::json(&json!({"data": [model]}).to_string())
-            }
-            ("GET", _) if native.is_some() => fault_server::json(native.unwrap().1),
-            ("POST", "/tokenize") if !self.has(CannotDivide) => self.divide(&body),
-            ("POST", "/v1/completions") if self.owner == "vllm" => self.complete(&body, n_asked),
-            ("POST", "/completion") if self.owner == "llamacpp" => self.complete(&body, n_asked),
-            ("POST", "/api/chat") if self.owner == "library" => self.complete(&body, n_asked),
-            ("POST", "/v1/chat/completions") if self.owner != "library" => self.complete(&body, n_asked),
-            _ => refused("404 Not Found", "no such path"),
-        }
-    }
-
-    fn divide(self, body: &Value) -> Vec<Step> {
-        let text = body.get("prompt").or(body.get("content")).unwrap().as_str().unwrap();
-        let n = if self.has(DividesOtherwise) { text.len() - 1 } else { text.len() };
-        fault_server::json(&json!({"tokens": text.as_bytes()[..n]}).to_string())
-    }
-
-    /// Whether a field is one that a strict host does not know.
-    fn refuses(self, body: &Value) -> Option<&'static str> {
-        let unknown = ["top_k", "min_p", "repetition_penalty", "continue_final_message", "return_token_ids"];
-        unknown.into_iter().find(|field| self.has(RefusesUnknownFields) && body.get(field).is_some())
-    }
-
-    fn complete(self, body: &Value, n_asked: u64) -> Vec<Step> {
-        if let Some(field) = self.refuses(body) {
-            return refused("422 Unprocessable Entity", &format!("unknown field {field}"));
-        }
-        let options = body.get("options").unwrap_or(body);
-        let n = body.get("n").or(body.get("n_cmpl")).and_then(Value::as_u64).unwrap_or(1);
-        if n > 1 && self.has(RefusesSeveral) {
-            return refused("400 Bad Request", "only n = 1");
-        }
-        let (read, forced) = self.read(body);
-        let warm = options["temperature"].as_f64().unwrap() > 0.0;
-        let seed = options["seed"].as_u64().unwrap();
-        let text = |at: u64| {
-            let seed = match () {
-                () if self.has(IgnoresSeeds) => n_asked * 10 + at,
-                () if self.has(SingleSeeds) => seed + at * 100,
-                () => seed + at,
-            };
-            let echo = if self.has(Echoes) { forced.as_str() } else { "" };
-            let said = String::from_utf8(read.iter().filter_map(|id| u8::try_from(*id).ok()).collect());
-            format!("{echo}{}", continuation(&said.unwrap(), if warm { seed } else { 0 }))
-        };
-        let texts: Vec<String> = (0..n).map(text).collect();
-        fault_server::json(&self.shape(body, &read, &texts).to_string())
-    }
-
-    /// The tokens that the model is given, and the text that was forced.
-    fn read(self, body: &Value) -> (Vec<TokenId>, String) {
-        if let Some(prompt) = body.get("prompt") {
-            let mut ids: Vec<TokenId> = serde_json::from_value(prompt.clone()).unwrap();
-            let forced = ids.iter().rposition(|&id| id > 255).map_or(0, |at| at + 11);
-            let forced = ids[forced..].iter().map(|&id| id as u8).collect();
-            if self.has(AddsBos) {
-                ids.insert(0, 258);
-            }
-            if self.has(ReadsOtherIds) {
-                ids[1] += 1;
-            }
-            return (ids, String::from_utf8(forced).unwrap());
-        }
-        let messages = body["messages"].as_array().unwrap();
-        let last = messages.last().unwrap();
-        let text = |message: &Value| message["content"].as_str().unwrap().to_owned();
-        let mut forced = if last["role"] == "assistant" { text(last) } else { String::new() };
-        if self.has(StripsSpace) {
-            forced = forced.trim_end().to_owned();
-        }
-        let mut ids = Vec::new();
-        let mut say = |role: &str, said: &str| {
-            ids.push(256);
-            ids.extend(format!("{role}\n{said}").bytes().map(TokenId::from));
-        };
-        messages.iter().filter(|m| m["role"] != "assistant").for_each(|m| say("user", &text(m)));
-        say("assistant", &forced);
-        if self.has(OpensNewTurn) && !forced.is_empty() {
-            say("assistant", "");
-        }
-        (ids, forced)
-    }
-
-    /// What was read and sampled, in the server's own shape.
-    fn shape(self, body: &Value, read: &[TokenId], texts: &[String]) -> Value {
-        let ids = |text: &str| -> Vec<TokenId> {
-            let more = u8::from(self.has(SamplesOtherIds));
-            text.bytes().map(|byte| TokenId::from(byte + more)).collect()
-        };
-        let model = if self.has(NamesAnother) { "other" } else { "m" };
-        let text: String = read.iter().filter_map(|id| u8::try_from(*id).ok()).map(char::from).collect();
-        let count = if self.has(TellsNothing) { Value::Null } else { json!(read.len()) };
-        match self.owner {
-            "llamacpp" if body.get("prompt").is_some() => {
-                let result = |(at, text): (usize, &String)| {
-                    json!({
-                        "index": at, "content": text, "tokens": ids(text), "stop_type": "limit", "model": model,
-                        "tokens_evaluated": count, "truncated": self.has(CutsPrompts),
-                    })
-                };
-                texts.iter().enumerate().map(result).collect::<Vec<_>>().into()
-            }
-            "library" => json!({
-                "model": model, "message": {"role": "assistant", "content": texts[0]}, "done_reason": "length",
-                "prompt_eval_count": count,
-            }),
-            _ => {
-                let tells_ids = body["return_token_ids"] == true
-                    && self.owner == "vllm"
-                    && ![TellsCountOnly, TellsNothing, TellsText].iter().any(|quirk| self.has(*quirk));
-                let choice = |(at, text): (usize, &String)| {
-                    let mut choice = json!({"index": at, "finish_reason": "length"});
-                    match body.get("prompt") {
-                        Some(_) => choice["text"] = text.as_str().into(),
-                        None => choice["message"] = json!({"role": "assistant", "content": text}),
-                    }
-                    if tells_ids && !self.has(TellsNoSampledIds) {
-                        choice["token_ids"] = json!(ids(text));
-                    }
-                    choice
-                };
-                let choices: Vec<_> = texts.iter().enumerate().map(choice).collect();
-                let mut json = json!({"model": model, "choices": choices, "usage": {"prompt_tokens": count}});
-                if tells_ids {
-                    json["prompt_token_ids"] = json!(read);
-                }
-                if self.has(TellsText) {
-                    json["prompt_text"] = text.into();
-                }
-                json
-            }
-        }
-    }
-}
-
-/// What the model of every server says.
-fn continuation(said: &str, seed: u64) -> String {
-    let words = [("Wednes", "day"), ("sev", "en"), ("Ju", "ly")];
-    let word = words.iter().find(|(cut, _)| said.ends_with(cut));
-    word.map_or_else(|| format!(" go {seed}"), |(_, rest)| (*rest).to_owned())
-}
-
-fn refused(status: &str, message: &str) -> Vec<Step> {
-    let body = json!({"error": {"message": message}}).to_string();
-    reply(status, &[("Content-Type", "application/json")], body.as_bytes())
-}
+use self::stand::{HOST, LLAMA, OLLAMA, Stand, VLLM, refused};
+use crate::fault_server::{self, FaultServer, Step, reply};
 
 /// The tokenizer of all these servers.
 fn text() -> ModelText {
@@ -400,20 +188,20 @@ fn hosts_are_asked_in_the_fields_that_they_know() {
     check(
         &cases,
         &expect![[r#"
-        mistralai [TellsCountOnly, CannotDivide] auto Nothing
-            mistral prefix-flag by cut-words; seeds counted-up, paths 1, slots null, tells ids false, tokenizer agrees null, keeps space false
-        deepseek [TellsCountOnly, CannotDivide] auto Nothing
-            deepseek prefix-flag by cut-words; seeds counted-up, paths 1, slots null, tells ids false, tokenizer agrees null, keeps space false
-         [TellsCountOnly, RefusesUnknownFields] auto Nothing
-            other prefix-flag by cut-words; seeds counted-up, paths 1, slots null, tells ids false, tokenizer agrees null, keeps space false
-         [TellsCountOnly, RefusesUnknownFields] trailing-assistant Nothing
-            other trailing-assistant by cut-words; seeds counted-up, paths any, slots null, tells ids false, tokenizer agrees null, keeps space false
-         [TellsCountOnly, RefusesUnknownFields] prefix-flag Nothing
-            other prefix-flag by cut-words; seeds counted-up, paths 1, slots null, tells ids false, tokenizer agrees null, keeps space false
-         [TellsCountOnly, RefusesUnknownFields] continue-final-message Nothing
-            cannot: URL0#m: cannot be evaluated, no true prefill was proved: continue-final-message: the server refuses it: unknown field top_k
-            hint: name the model's tokenizer with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), so that token ids can be sent; as it is it can still judge
-    "#]],
+            mistralai [TellsCountOnly, CannotDivide] auto Nothing
+                mistral prefix-flag by cut-words; seeds counted-up, paths 1, slots null, tells ids false, tokenizer agrees null, keeps space false
+            deepseek [TellsCountOnly, CannotDivide] auto Nothing
+                deepseek prefix-flag by cut-words; seeds counted-up, paths 1, slots null, tells ids false, tokenizer agrees null, keeps space false
+            somebody [TellsCountOnly, RefusesUnknownFields] auto Nothing
+                other prefix-flag by cut-words; seeds counted-up, paths 1, slots null, tells ids false, tokenizer agrees null, keeps space false
+            somebody [TellsCountOnly, RefusesUnknownFields] trailing-assistant Nothing
+                other trailing-assistant by cut-words; seeds counted-up, paths any, slots null, tells ids false, tokenizer agrees null, keeps space false
+            somebody [TellsCountOnly, RefusesUnknownFields] prefix-flag Nothing
+                other prefix-flag by cut-words; seeds counted-up, paths 1, slots null, tells ids false, tokenizer agrees null, keeps space false
+            somebody [TellsCountOnly, RefusesUnknownFields] continue-final-message Nothing
+                cannot: URL0#m: cannot be evaluated, no true prefill was proved: continue-final-message: the server refuses it: unknown field top_k
+                hint: name the model's tokenizer with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), so that token ids can be sent; as it is it can still judge
+        "#]],
     );
 }
 
@@ -431,25 +219,25 @@ fn a_new_turn_is_refused_however_it_shows() {
     check(
         &cases,
         &expect![[r#"
-        vllm [OpensNewTurn] continue-final-message Tokenizer
-            cannot: URL0#m: cannot be evaluated, no true prefill was proved: continue-final-message: what its model read does not end with the prefix: it opens a new turn
-            hint: evaluate the model embedded, or served by vLLM, SGLang or llama.cpp; as it is it can still judge
-        vllm [OpensNewTurn, TellsText] auto Nothing
-            cannot: URL0#m: cannot be evaluated, no true prefill was proved: continue-final-message: the prompt that it made does not end with the prefix: it opens a new turn
-            hint: name the model's tokenizer with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), so that token ids can be sent; as it is it can still judge
-         [OpensNewTurn, TellsCountOnly] trailing-assistant Nothing
-            cannot: URL0#m: cannot be evaluated, no true prefill was proved: trailing-assistant: its model reads 10 tokens beyond question and prefix: it opens a new turn
-            hint: name the model's tokenizer with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), so that token ids can be sent; as it is it can still judge
-         [OpensNewTurn, TellsNothing] trailing-assistant Nothing
-            cannot: URL0#m: cannot be evaluated, no true prefill was proved: trailing-assistant: of 3 words cut in the middle its model went on with 0: it opens a new turn
-            hint: name the model's tokenizer with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), so that token ids can be sent; as it is it can still judge
-        library [OpensNewTurn] auto Nothing
-            cannot: URL0#m: cannot be evaluated, no true prefill was proved: ollama-chat: its model reads 10 tokens beyond question and prefix: it opens a new turn
-            hint: evaluate the model embedded, or served by vLLM, SGLang or llama.cpp; as it is it can still judge
-         [OpensNewTurn, TellsCountOnly] auto Nothing
-            cannot: URL0#m: cannot be evaluated, no true prefill was proved: continue-final-message: its model reads 10 tokens beyond question and prefix: it opens a new turn; prefix-flag: its model reads 10 tokens beyond question and prefix: it opens a new turn; trailing-assistant: its model reads 10 tokens beyond question and prefix: it opens a new turn
-            hint: name the model's tokenizer with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), so that token ids can be sent; as it is it can still judge
-    "#]],
+            vllm [OpensNewTurn] continue-final-message Tokenizer
+                cannot: URL0#m: cannot be evaluated, no true prefill was proved: continue-final-message: what its model read does not end with the prefix: it opens a new turn
+                hint: evaluate the model embedded, or served by vLLM, SGLang or llama.cpp; as it is it can still judge
+            vllm [OpensNewTurn, TellsText] auto Nothing
+                cannot: URL0#m: cannot be evaluated, no true prefill was proved: continue-final-message: the prompt that it made does not end with the prefix: it opens a new turn
+                hint: name the model's tokenizer with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), so that token ids can be sent; as it is it can still judge
+            somebody [OpensNewTurn, TellsCountOnly] trailing-assistant Nothing
+                cannot: URL0#m: cannot be evaluated, no true prefill was proved: trailing-assistant: its model reads 10 tokens beyond question and prefix: it opens a new turn
+                hint: name the model's tokenizer with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), so that token ids can be sent; as it is it can still judge
+            somebody [OpensNewTurn, TellsNothing] trailing-assistant Nothing
+                cannot: URL0#m: cannot be evaluated, no true prefill was proved: trailing-assistant: of 3 words cut in the middle its model went on with 0: it opens a new turn
+                hint: name the model's tokenizer with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), so that token ids can be sent; as it is it can still judge
+            library [OpensNewTurn] auto Nothing
+                cannot: URL0#m: cannot be evaluated, no true prefill was proved: ollama-chat: its model reads 10 tokens beyond question and prefix: it opens a new turn
+                hint: evaluate the model embedded, or served by vLLM, SGLang or llama.cpp; as it is it can still judge
+            somebody [OpensNewTurn, TellsCountOnly] auto Nothing
+                cannot: URL0#m: cannot be evaluated, no true prefill was proved: continue-final-message: its model reads 10 tokens beyond question and prefix: it opens a new turn; prefix-flag: its model reads 10 tokens beyond question and prefix: it opens a new turn; trailing-assistant: its model reads 10 tokens beyond question and prefix: it opens a new turn
+                hint: name the model's tokenizer with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), so that token ids can be sent; as it is it can still judge
+        "#]],
     );
 }
 
