@@ -7,8 +7,6 @@
 
 mod discovery;
 mod proof;
-#[cfg(test)]
-mod tests;
 
 use serde::{Deserialize, Serialize};
 
