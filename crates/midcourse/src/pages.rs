@@ -188,6 +188,19 @@ impl Pages {
                 ),
             ),
         ];
+        if let Some(survey) = &manifest.endpoint {
+            let cost = manifest.cost();
+            let spent = manifest.spent.map_or(String::new(), |spent| format!(" · cost {spent:.4}"));
+            rows.push(("Server", survey.summary()));
+            rows.push((
+                "Requests",
+                format!(
+                    "{} · {} tokens given, {} sampled{spent}",
+                    cost.n_requests, cost.n_tokens_prompt, cost.n_tokens_sampled
+                ),
+            ));
+        }
+        rows.extend(manifest.caveats.iter().map(|caveat| ("Not promised", caveat.clone())));
         for data in &manifest.data {
             let set = if data.set == Set::Harmful { "Data" } else { "Benign data" };
             rows.push((

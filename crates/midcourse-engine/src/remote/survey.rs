@@ -223,6 +223,20 @@ impl Survey {
         })
     }
 
+    /// What was found out, in a line.
+    pub fn summary(&self) -> String {
+        let version = self.version.as_deref().map_or(String::new(), |version| format!(" {version}"));
+        let given = if self.protocol.takes_ids() { "token ids" } else { "messages" };
+        let evidence = match self.evidence {
+            Evidence::PromptIds => "the token ids that its model read",
+            Evidence::PromptText => "the text that its model read",
+            Evidence::TokenCount => "the number of tokens that its model read",
+            Evidence::CutWords => "words cut in the middle, which it continued",
+        };
+        let (server, protocol) = (self.server.name(), self.protocol.name());
+        format!("{server}{version}, given {given} ({protocol}); a true prefill, proved by {evidence}")
+    }
+
     /// What a run cannot promise here, in words; empty where it is what an embedded engine promises.
     pub fn caveats(&self) -> Vec<&'static str> {
         let seeds = match self.seeds {
