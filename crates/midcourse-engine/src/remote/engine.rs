@@ -18,9 +18,9 @@ use super::client::{Reply, Request};
 use super::dispatcher::{Dispatcher, Source};
 use super::fault::Fault;
 use super::framed::{Conversation, FramedTokenizer};
-use super::models::ModelText;
 use super::protocol::{Ask, Choice, Completion, Given, Mistake, Protocol, field};
 use super::survey::{Evidence, Survey};
+use super::text::ModelText;
 
 /// A repeated prefix of fewer bytes can be chance.
 const MIN_ECHO_BYTES: usize = 16;

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use self::discovery::{Discovery, Kind};
 use self::proof::{Refusal, Trial};
 use super::dispatcher::Dispatcher;
-use super::models::ModelText;
 use super::protocol::Protocol;
+use super::text::ModelText;
 use crate::Error;
 
 /// How a server is asked to go on, as people choose it.
