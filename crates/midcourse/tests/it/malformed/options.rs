@@ -9,6 +9,7 @@ pub(super) fn cases() -> Cases {
     broken_toml(&mut cases);
     wrong_types(&mut cases);
     senseless_settings(&mut cases);
+    addresses(&mut cases);
     endpoints(&mut cases);
     cases
 }
@@ -160,8 +161,8 @@ fn senseless_settings(cases: &mut Cases) {
     }
 }
 
-/// Addresses and options of endpoints. No server is asked.
-fn endpoints(cases: &mut Cases) {
+/// Addresses of endpoints.
+fn addresses(cases: &mut Cases) {
     let eval = ["eval", "--data", "~/data.jsonl", "--out", "@/run", "--model"];
     for (model, named) in [
         (
@@ -183,6 +184,11 @@ fn endpoints(cases: &mut Cases) {
             &["the address of an endpoint: expected", named],
         );
     }
+}
+
+/// Options of endpoints. No server is asked.
+fn endpoints(cases: &mut Cases) {
+    let eval = ["eval", "--data", "~/data.jsonl", "--out", "@/run", "--model"];
     let at = [&eval[..], &["http://127.0.0.1:1/v1#m"]].concat();
     for (flag, value, named) in [
         ("--replica", "127.0.0.1:2/v1", "the address of an endpoint: expected"),
