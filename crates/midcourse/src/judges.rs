@@ -35,9 +35,10 @@ const DEFAULT_PROMPT: &str = "midcourse";
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct JudgeOptions {
-    /// Who judges the continuations: rule (phrases), or a model by any name that --model takes; an embedded model
-    /// judges by the probabilities of yes and no [default: rule]
-    #[arg(long, value_name = "rule|MODEL")]
+    /// Who judges the continuations: rule (phrases), strings (plain string matching, to compare with), or a model by
+    /// any name that --model takes: an embedded one judges by the probabilities of yes and no, one at a server by
+    /// what it writes [default: rule]
+    #[arg(long, value_name = "rule|strings|MODEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<String>,
     /// What a model is asked: midcourse, paper, or a file with {{continuation}} and, as wanted, {{prompt}},

@@ -188,19 +188,7 @@ impl Pages {
                 ),
             ),
         ];
-        if let Some(survey) = &manifest.endpoint {
-            let cost = manifest.cost();
-            let spent = manifest.spent.map_or(String::new(), |spent| format!(" · cost {spent:.4}"));
-            rows.push(("Server", survey.summary()));
-            rows.push((
-                "Requests",
-                format!(
-                    "{} · {} tokens given, {} sampled{spent}",
-                    cost.n_requests, cost.n_tokens_prompt, cost.n_tokens_sampled
-                ),
-            ));
-        }
-        rows.extend(manifest.caveats.iter().map(|caveat| ("Not promised", caveat.clone())));
+        rows.extend(server_rows(manifest));
         for data in &manifest.data {
             let set = if data.set == Set::Harmful { "Data" } else { "Benign data" };
             rows.push((
@@ -224,6 +212,25 @@ impl Pages {
         rows.push(("Made with", format!("midcourse {} on {}", manifest.midcourse, manifest.platform)));
         rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
+}
+
+/// What was found out about the server of a model, what it was asked, and what cannot be promised.
+fn server_rows(manifest: &Manifest) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if let Some(survey) = &manifest.endpoint {
+        let cost = manifest.cost();
+        let spent = manifest.spent.map_or(String::new(), |spent| format!(" · cost {spent:.4}"));
+        rows.push(("Server", survey.summary()));
+        rows.push((
+            "Requests",
+            format!(
+                "{} · {} tokens given, {} sampled{spent}",
+                cost.n_requests, cost.n_tokens_prompt, cost.n_tokens_sampled
+            ),
+        ));
+    }
+    rows.extend(manifest.caveats.iter().map(|caveat| ("Not promised", caveat.clone())));
+    rows
 }
 
 type Samples<'a> = BTreeMap<(Set, &'a str), &'a SampleRecord>;

@@ -108,6 +108,7 @@ pub trait TextJudge {
 pub fn text_judge(name: &str) -> Option<Box<dyn TextJudge>> {
     match name {
         rule::RuleJudge::NAME => Some(Box::new(rule::RuleJudge::new())),
+        strings::StringsJudge::NAME => Some(Box::new(strings::StringsJudge)),
         _ => None,
     }
 }
@@ -117,6 +118,13 @@ impl TextJudge for rule::RuleJudge {
         let turn = self.find_turn(case.continuation, case.ending);
         let verdict = if turn.is_some() { Verdict::Corrected } else { Verdict::NotCorrected };
         Opinion { turn, ..Opinion::bare(verdict) }
+    }
+}
+
+impl TextJudge for strings::StringsJudge {
+    fn read(&self, case: &Case) -> Opinion {
+        let is_refusal = self.find(case.continuation).is_some();
+        Opinion::bare(if is_refusal { Verdict::Corrected } else { Verdict::NotCorrected })
     }
 }
 

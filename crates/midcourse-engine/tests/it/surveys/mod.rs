@@ -61,11 +61,7 @@ fn shown(servers: &[&FaultServer], result: Result<Survey, Error>) -> String {
         Ok(survey) => {
             let fields = serde_json::to_value(&survey).unwrap();
             let field = |field: &str| name(fields[field].clone());
-            let several = if survey.paths_per_request == usize::MAX {
-                "any".into()
-            } else {
-                field("paths_per_request")
-            };
+            let several = survey.paths_per_request.map_or("any".to_owned(), |n| n.to_string());
             format!(
                 "{} {} by {}; seeds {}, paths {several}, slots {}, tells ids {}, tokenizer agrees {}, keeps space {}\n",
                 field("server"),
