@@ -288,8 +288,9 @@ fn broken_files(fixture: &Fixture) {
 }
 
 /// What is refused, by which code, and what is said; `~` is the fixture and `JUDGE` its scripted judge.
-const REFUSED: [(&str, i32, &str); 17] = [
-    ("~/run --judge http://127.0.0.1:1/v1#m", 6, "http://127.0.0.1:1/v1#m: this build judges"),
+const REFUSED: [(&str, i32, &str); 18] = [
+    ("~/run --judge http://127.0.0.1:1/v1#m", 4, "http://127.0.0.1:1/v1: no connection"),
+    ("~/run --judge http://127.0.0.1:1/v1", 2, "expected a model's name after #"),
     ("~/run --judge nobody", 3, "nobody: expected a model's name"),
     ("~/run --judge-prompt paper", 2, "--judge-prompt: the judge rule is no model"),
     ("~/run --judge-thresholds 0.7,0.2", 2, "expected LOW,HIGH"),
