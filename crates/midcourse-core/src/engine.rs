@@ -142,6 +142,12 @@ pub trait Forest {
     /// Takes paths that have ended; they are recorded when this returns.
     fn harvest(&mut self, paths: Vec<Grown>) -> std::result::Result<(), BoxError>;
 
+    /// Takes a path that the engine could not grow, with the reason in words; it is recorded when this returns. An
+    /// engine in this process grows every path.
+    fn failed(&mut self, _id: usize, reason: String) -> std::result::Result<(), BoxError> {
+        Err(reason.into())
+    }
+
     /// Called as work is done, for progress displays.
     fn progress(&mut self, so_far: Usage);
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use midcourse_core::engine::BoxError;
 use midcourse_core::eval::{
-    self, EvalSettings, Judgement, Observer, Outcome, PathKey, PlannedSample, Prefixes, Trial,
+    self, EvalSettings, Judgement, Observer, Outcome, PathKey, PlannedSample, Set, Trial,
 };
 use midcourse_core::judge::rule::RuleJudge;
 use midcourse_core::metrics::calibrated::Calibration;
@@ -148,7 +148,15 @@ impl Run {
         };
         let mut judgements = Vec::new();
         let mut done = BTreeSet::new();
-        for (key, trial) in self.grown_trials(self.dir.recover(run_dir::TRIALS)?)? {
+        let recorded: Vec<Trial> = self.dir.recover(run_dir::TRIALS)?;
+        let n_recorded = recorded.len();
+        let grown = self.grown_trials(recorded)?;
+        if grown.len() < n_recorded {
+            // What failed is tried again.
+            let grown: Vec<&Trial> = grown.iter().map(|(_, trial)| trial).collect();
+            self.dir.write_records(run_dir::TRIALS, &grown)?;
+        }
+        for (key, trial) in grown {
             let Some(grown) = trial.grown(key.id(&self.settings)) else { continue };
             if done.insert(grown.id) {
                 judgements.extend(observer.observe(&grown)?.judgement);
@@ -160,14 +168,31 @@ impl Run {
         Ok(done)
     }
 
+    /// Places in the plan, by set and sample.
+    fn places(&self) -> BTreeMap<(Set, &str), usize> {
+        self.plan.iter().enumerate().map(|(at, sample)| ((sample.set, sample.id.as_str()), at)).collect()
+    }
+
+    /// The paths that the model's server would not grow, each with its place in the plan.
+    fn failed_trials(&self, trials: &[Trial]) -> Vec<(PathKey, Trial)> {
+        let places = self.places();
+        let failed = trials.iter().filter_map(|trial| {
+            let Outcome::Failed { path, .. } = trial.outcome else { return None };
+            let sample = *places.get(&(trial.set, trial.sample.as_str()))?;
+            let length = self.settings.prefix_lengths.iter().position(|&k| k == trial.k)?;
+            self.plan[sample].planned(length)?;
+            Some((PathKey { sample, length, path }, trial.clone()))
+        });
+        failed.collect()
+    }
+
     /// The grown paths among `trials`, each with its place in the plan.
     fn grown_trials(&self, trials: Vec<Trial>) -> Result<Vec<(PathKey, Trial)>> {
-        let index: BTreeMap<_, _> =
-            self.plan.iter().enumerate().map(|(at, sample)| ((sample.set, sample.id.as_str()), at)).collect();
+        let places = self.places();
         let mut placed = Vec::new();
         for (line, trial) in trials.into_iter().enumerate() {
             let Outcome::Grown { path, seed, .. } = trial.outcome else { continue };
-            let sample = index.get(&(trial.set, trial.sample.as_str()));
+            let sample = places.get(&(trial.set, trial.sample.as_str()));
             let length = self.settings.prefix_lengths.iter().position(|&k| k == trial.k);
             let key = sample.zip(length).map(|(&sample, length)| PathKey { sample, length, path });
             let Some(key) = key.filter(|key| self.is_planned(*key, seed)) else {
@@ -211,7 +236,11 @@ impl Run {
     }
 
     fn in_order(&self) -> Result<Recorded> {
-        let mut trials = self.grown_trials(run_dir::read_records(&self.dir.file(run_dir::TRIALS))?)?;
+        let recorded: Vec<Trial> = run_dir::read_records(&self.dir.file(run_dir::TRIALS))?;
+        let failed = self.failed_trials(&recorded);
+        // Of a path that failed and has grown since, the latter stands: sorting keeps the order of equals.
+        let mut trials = self.grown_trials(recorded)?;
+        trials.extend(failed);
         for (index, sample) in self.plan.iter().enumerate() {
             trials.extend(sample.without_paths(index, &self.settings));
         }
@@ -269,17 +298,17 @@ impl Run {
     }
 
     /// 1 when more trials failed than allowed.
-    pub(crate) fn exit_code(&self, max_failed: usize) -> u8 {
-        let forks = self.plan.iter().flat_map(|sample| &sample.forks);
-        let failed = forks.filter(|(_, prefixes)| matches!(prefixes, Prefixes::Failed(_))).count();
-        let n_failed = failed * self.settings.paths;
+    pub(crate) fn exit_code(&self, max_failed: usize) -> Result<u8> {
+        let recorded: Vec<Trial> = run_dir::read_records(&self.dir.file(run_dir::TRIALS))?;
+        let failed = recorded.iter().filter(|trial| matches!(trial.outcome, Outcome::Failed { .. }));
+        let n_failed = failed.count();
         if n_failed <= max_failed {
-            return 0;
+            return Ok(0);
         }
         say(&format!(
             "{n_failed} trials failed, --max-failed allows {max_failed}; see trials.jsonl for reasons"
         ));
-        failure::GATE
+        Ok(failure::GATE)
     }
 
     /// How to go on after an interruption.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use midcourse_core::engine::{BoxError, Forest, Grown, Growth, TokenId, Tree, Usage};
-use midcourse_core::eval::{EvalSettings, Observer, PathKey, PlannedSample};
+use midcourse_core::eval::{EvalSettings, Observer, Outcome, PathKey, PlannedSample, Trial};
 use midcourse_core::template::TokenizeError;
 
 use crate::model::Model;
@@ -166,6 +166,19 @@ impl Forest for EvalForest<'_> {
         self.n_recorded += paths.len();
         let cost = self.cost();
         (self.session.on_recorded)(cost)
+    }
+
+    fn failed(&mut self, id: usize, reason: String) -> std::result::Result<(), BoxError> {
+        let observer = &self.session.observer;
+        let key = PathKey::of(id, observer.settings);
+        let sample = &observer.plan[key.sample];
+        let k = observer.settings.prefix_lengths[key.length];
+        let outcome = Outcome::Failed { path: key.path, reason };
+        let trial = Trial { set: sample.set, sample: sample.id.clone(), k, outcome };
+        self.session.records.trials.append(&[trial])?;
+        self.tokens_of_ended += observer.settings.sampling.max_new_tokens;
+        self.n_recorded += 1;
+        Ok(())
     }
 
     fn progress(&mut self, so_far: Usage) {

@@ -22,6 +22,10 @@ use super::protocol::{Ask, Choice, Completion, Given, Mistake, Protocol, field};
 use super::survey::{Evidence, Survey};
 use super::text::ModelText;
 
+/// Bytes of a token, where tokens can neither be counted nor are told; of English text with usual vocabularies.
+const BYTES_PER_TOKEN: usize = 4;
+/// Answers for several paths that could not be understood, after which every path is asked for by itself.
+const N_APART: usize = 3;
 /// A repeated prefix of fewer bytes can be chance.
 const MIN_ECHO_BYTES: usize = 16;
 
@@ -50,10 +54,12 @@ struct Job {
     paths: Vec<PathSpec>,
 }
 
-/// What the paths of a request became.
-struct Answer {
-    paths: Vec<(Vec<TokenId>, Finish)>,
-    n_prompt: usize,
+/// What became of a request.
+enum Answer {
+    /// Its paths, in the order of their seeds; none for one that the server withholds.
+    Paths { paths: Vec<Option<(Vec<TokenId>, Finish)>>, n_prompt: usize, n_sampled: usize },
+    /// An answer for several paths that cannot be understood: each is asked for by itself.
+    Apart,
 }
 
 impl RemoteEngine {
@@ -77,16 +83,15 @@ impl RemoteEngine {
         &self.survey
     }
 
-    /// Requests for the paths of a fork.
-    fn jobs(&self, trunk: &[TokenId], fork: &Fork) -> Result<Vec<Job>, TokenizeError> {
+    /// Requests for the paths of a fork, at most `most` paths in one.
+    fn jobs(&self, trunk: &[TokenId], fork: &Fork, most: usize) -> Result<Vec<Job>, TokenizeError> {
         let ids = [&trunk[..fork.at], &fork.lead].concat();
         let said = match &self.text {
             Text::Ids(_) => None,
             Text::Messages(framed) => Some(framed.conversation(&ids)?),
         };
         let runs = fork.paths.chunk_by(|a, b| a.seed.checked_add(1) == Some(b.seed));
-        let parts =
-            runs.flat_map(|run| run.chunks(self.survey.paths_per_request.unwrap_or(usize::MAX).max(1)));
+        let parts = runs.flat_map(|run| run.chunks(most.max(1)));
         Ok(parts.map(|paths| Job { ids: ids.clone(), said: said.clone(), paths: paths.to_vec() }).collect())
     }
 
@@ -99,12 +104,36 @@ impl RemoteEngine {
 
     /// Reads an answer and holds it against what was asked.
     fn read(&self, job: &Job, reply: &Reply, sampling: Sampling) -> Result<Answer, Fault> {
-        let strange = |Mistake(problem)| Fault::Strange { problem };
-        let completion = self.survey.protocol.reply(&reply.json()?, job.paths.len()).map_err(strange)?;
-        self.check(job, &completion).map_err(strange)?;
-        let path = |choice: &Choice| self.path(job, choice, sampling).map(|tokens| (tokens, choice.finish));
-        let paths = completion.choices.iter().map(path).collect::<Result<_, _>>().map_err(strange)?;
-        Ok(Answer { paths, n_prompt: completion.n_prompt.unwrap_or(job.ids.len()) })
+        match self.understood(job, &reply.json()?, sampling) {
+            Ok(answer) => Ok(answer),
+            // What a server cannot do for several paths at once it may do for one.
+            Err(_) if job.paths.len() > 1 => Ok(Answer::Apart),
+            Err(Mistake(problem)) => Err(Fault::Strange { problem }),
+        }
+    }
+
+    fn understood(&self, job: &Job, json: &Value, sampling: Sampling) -> Result<Answer, Mistake> {
+        let completion = self.survey.protocol.reply(json, job.paths.len())?;
+        self.check(job, &completion)?;
+        let path = |choice: &Choice| {
+            let Some(finish) = choice.finish else { return Ok(None) };
+            Ok(Some((self.path(job, choice, sampling)?, finish)))
+        };
+        let paths: Vec<_> = completion.choices.iter().map(path).collect::<Result<_, Mistake>>()?;
+        let drawn = |(tokens, finish): &(Vec<TokenId>, Finish)| {
+            self.count(tokens.len()) + usize::from(*finish == Finish::EndOfTurn)
+        };
+        let n_drawn = paths.iter().flatten().map(drawn).sum();
+        Ok(Answer::Paths {
+            n_prompt: completion.n_prompt.unwrap_or_else(|| self.count(job.ids.len())),
+            n_sampled: completion.n_sampled.unwrap_or(n_drawn),
+            paths,
+        })
+    }
+
+    /// So many of the engine's tokens as tokens of the model, about.
+    fn count(&self, n: usize) -> usize {
+        if self.tokenizer().counts_tokens() { n } else { n.div_ceil(BYTES_PER_TOKEN) }
     }
 
     /// Whether the server answers for the model and the input that were meant.
@@ -121,11 +150,8 @@ impl RemoteEngine {
                     "expected the token ids that were sent as its model's input, found others".into(),
                 ));
             }
-            (Some(open), _, Some(read)) if !read.ends_with(open) => {
-                return Err(Mistake(
-                    "expected a model input that ends with the prefix, found another".into(),
-                ));
-            }
+            (Some(open), _, Some(read)) if !read.ends_with(open) => return Err(not_the_prefix()),
+            (Some(open), Some(read), None) if !self.ends_with(read, open) => return Err(not_the_prefix()),
             _ => {}
         }
         let counted = self.survey.protocol.takes_ids() && self.survey.evidence != Evidence::CutWords;
@@ -162,6 +188,14 @@ impl RemoteEngine {
         Ok(tokens)
     }
 
+    /// Whether ids that a server tells end with a text, as far as they can be read.
+    fn ends_with(&self, ids: &[TokenId], text: &str) -> bool {
+        match &self.text {
+            Text::Ids(_) => true,
+            Text::Messages(framed) => framed.read(ids).is_none_or(|read| read.ends_with(text)),
+        }
+    }
+
     fn tokenizer(&self) -> &dyn Tokenizer {
         match &self.text {
             Text::Ids(text) => text.tokenizer.as_ref(),
@@ -178,6 +212,7 @@ impl Continue for RemoteEngine {
             forest,
             queue: VecDeque::new(),
             n_open: 0,
+            n_apart: 0,
             failure: None,
             usage: Usage::default(),
         };
@@ -203,9 +238,12 @@ impl Continue for RemoteEngine {
         };
         let body = super::protocol::with(self.survey.protocol.body(&ask), more);
         let request = Request::post(self.survey.protocol.route(), &body);
-        let reply = self.dispatcher.ask(0, &request).and_then(|reply| reply.json());
-        let json = reply.map_err(|fault| self.dispatcher.error(0, &fault))?;
-        Ok(likeliest(&json))
+        match self.dispatcher.ask(0, &request).and_then(|reply| reply.json()) {
+            Ok(json) => Ok(likeliest(&json)),
+            // A server that does not tell them is sound.
+            Err(Fault::Refused { status: 400 | 422, .. }) => Ok(Vec::new()),
+            Err(fault) => Err(Box::new(self.dispatcher.error(0, &fault))),
+        }
     }
 }
 
@@ -219,6 +257,10 @@ fn check_echo(job: &Job, choices: &[Choice]) -> Result<(), Mistake> {
         return Err(Mistake("expected text after the forced prefix, found the prefix again".into()));
     }
     Ok(())
+}
+
+fn not_the_prefix() -> Mistake {
+    Mistake("expected a model input that ends with the prefix, found another".into())
 }
 
 /// The likeliest next tokens that an answer tells, likeliest first; none where it tells no ids.
@@ -249,6 +291,8 @@ struct Paths<'a> {
     queue: VecDeque<Job>,
     /// Paths that are asked for and not answered.
     n_open: usize,
+    /// Answers for several paths that could not be understood.
+    n_apart: usize,
     /// A tree that cannot be laid out, which the plan should not hold.
     failure: Option<TokenizeError>,
     usage: Usage,
@@ -260,10 +304,19 @@ impl Paths<'_> {
         while self.queue.is_empty() {
             let Some(Tree { trunk, forks }) = self.forest.plant() else { return Ok(()) };
             for fork in &forks {
-                self.queue.extend(self.engine.jobs(&trunk, fork)?);
+                let most = self.engine.survey.paths_per_request.unwrap_or(usize::MAX);
+                let most = if self.n_apart < N_APART { most } else { 1 };
+                self.queue.extend(self.engine.jobs(&trunk, fork, most)?);
             }
         }
         Ok(())
+    }
+
+    /// Asks for every path of a request by itself.
+    fn ask_apart(&mut self, job: &Job) {
+        let single =
+            |path: &PathSpec| Job { paths: vec![*path], ids: job.ids.clone(), said: job.said.clone() };
+        job.paths.iter().rev().for_each(|path| self.queue.push_front(single(path)));
     }
 
     /// A path as the forest takes it: told token by token, as far as the forest wants it.
@@ -301,28 +354,30 @@ impl Source for Paths<'_> {
 
     fn done(&mut self, job: Job, answer: Result<Answer, Fault>) -> Result<(), BoxError> {
         self.n_open -= job.paths.len();
-        let answer = match answer {
-            Ok(answer) => answer,
+        let (paths, n_prompt, n_sampled) = match answer {
+            Ok(Answer::Paths { paths, n_prompt, n_sampled }) => (paths, n_prompt, n_sampled),
             Err(Fault::Stopped) => return Ok(()),
-            // What a server cannot do for several paths at once it may do for one.
-            Err(Fault::Strange { .. } | Fault::Refused { status: 400 | 422, .. }) if job.paths.len() > 1 => {
-                let single = |path: &PathSpec| Job {
-                    paths: vec![*path],
-                    ids: job.ids.clone(),
-                    said: job.said.clone(),
-                };
-                job.paths.iter().rev().for_each(|path| self.queue.push_front(single(path)));
+            Ok(Answer::Apart) => {
+                self.n_apart += 1;
+                self.ask_apart(&job);
+                return Ok(());
+            }
+            Err(Fault::Refused { status: 400 | 422, .. }) if job.paths.len() > 1 => {
+                self.ask_apart(&job);
                 return Ok(());
             }
             Err(fault) => return Err(Box::new(self.engine.dispatcher.error(0, &fault))),
         };
-        let mut grown = Vec::with_capacity(job.paths.len());
-        for (path, (tokens, finish)) in job.paths.iter().zip(answer.paths) {
-            self.usage.n_sampled += tokens.len() + usize::from(finish == Finish::EndOfTurn);
-            grown.push(self.grown(path.id, tokens, finish));
-        }
         self.usage.n_requests += 1;
-        self.usage.n_prompt += answer.n_prompt;
+        self.usage.n_prompt += n_prompt;
+        self.usage.n_sampled += n_sampled;
+        let mut grown = Vec::with_capacity(job.paths.len());
+        for (path, became) in job.paths.iter().zip(paths) {
+            match became {
+                Some((tokens, finish)) => grown.push(self.grown(path.id, tokens, finish)),
+                None => self.forest.failed(path.id, "the server's filter of content withholds it".into())?,
+            }
+        }
         self.forest.progress(self.usage);
         self.forest.harvest(grown)
     }

@@ -20,6 +20,9 @@ const CONTROL: TokenId = 1 << 30;
 const CONTROLS: [&str; 4] = ["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"];
 const ROLES: [Role; 3] = [Role::System, Role::User, Role::Assistant];
 const END: TokenId = CONTROL + 3;
+/// How special tokens are usually written, where the model's own are not known.
+const USUAL_SPECIAL: [&str; 7] =
+    ["<|", "[INST]", "[/INST]", "<s>", "</s>", "<start_of_turn>", "<end_of_turn>"];
 const TEMPLATE: &str = "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}\
     {% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
 
@@ -81,6 +84,11 @@ impl FramedTokenizer {
             }
             messages.push(Message { role, content });
         }
+    }
+
+    /// What ids of the model's own tokens say; none where its tokenizer is not at hand.
+    pub fn read(&self, ids: &[TokenId]) -> Option<String> {
+        self.inner.as_ref()?.decode(ids).ok()
     }
 
     /// The tokens of a text that a server has added.
@@ -162,7 +170,8 @@ impl Tokenizer for FramedTokenizer {
     }
 
     fn count_special(&self, text: &str) -> usize {
-        self.inner.as_ref().map_or(0, |inner| inner.count_special(text))
+        let usual = || USUAL_SPECIAL.iter().map(|special| text.matches(special).count()).sum();
+        self.inner.as_ref().map_or_else(usual, |inner| inner.count_special(text))
     }
 
     fn special(&self) -> &SpecialTokens {
@@ -186,6 +195,10 @@ impl Tokenizer for FramedTokenizer {
         }
         if !self.keeps_trailing_space && conversation.open.ends_with(char::is_whitespace) {
             let reason = "the prefix ends in white space, which this server is not known to keep";
+            return Sent::Impossible(reason.into());
+        }
+        if conversation.open.starts_with(char::is_whitespace) {
+            let reason = "the prefix begins with white space, which the templates of servers may trim";
             return Sent::Impossible(reason.into());
         }
         let forced = ids.iter().rposition(|&id| id >= CONTROL).map_or(ids, |at| &ids[at + 1..]);

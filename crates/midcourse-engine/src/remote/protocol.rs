@@ -71,6 +71,8 @@ pub struct Completion {
     pub prompt_text: Option<String>,
     /// Their number, where it tells.
     pub n_prompt: Option<usize>,
+    /// Tokens that were sampled for all paths, where it tells.
+    pub n_sampled: Option<usize>,
     /// The name of the model that answered.
     pub model: Option<String>,
 }
@@ -82,8 +84,8 @@ pub struct Choice {
     pub tokens: Option<Vec<TokenId>>,
     /// Their text.
     pub text: String,
-    /// Why the path ended.
-    pub finish: Finish,
+    /// Why the path ended; none where the server withholds it, as filters of content do.
+    pub finish: Option<Finish>,
 }
 
 /// A server's JSON that is not what was asked for; in words.
@@ -233,8 +235,9 @@ fn openai_reply(json: &Value, text: &'static str) -> Result<Completion, Mistake>
         listed.first().ok_or_else(|| Mistake("field choices: expected at least one, found none".into()))?;
     let choice = |choice: &Value| {
         let finish = match choice.get("finish_reason").and_then(Value::as_str) {
-            Some("stop" | "eos") => Finish::EndOfTurn,
-            Some("length") => Finish::Length,
+            Some("stop" | "eos") => Some(Finish::EndOfTurn),
+            Some("length") => Some(Finish::Length),
+            Some("content_filter") => return Ok(Choice { tokens: None, text: String::new(), finish: None }),
             other => return Err(ended_oddly("choices.finish_reason", other)),
         };
         let content = field(choice, text).and_then(Value::as_str);
@@ -249,6 +252,7 @@ fn openai_reply(json: &Value, text: &'static str) -> Result<Completion, Mistake>
         prompt_ids,
         prompt_text: json.get("prompt_text").and_then(Value::as_str).map(str::to_owned),
         n_prompt: count(json, "usage.prompt_tokens"),
+        n_sampled: count(json, "usage.completion_tokens"),
         model: json.get("model").and_then(Value::as_str).map(str::to_owned),
     })
 }
@@ -259,8 +263,8 @@ fn llama(json: &Value) -> Result<Completion, Mistake> {
     let first = results.first().ok_or_else(|| Mistake("expected a result, found none".into()))?;
     let choice = |result: &Value| {
         let finish = match result.get("stop_type").and_then(Value::as_str) {
-            Some("eos") => Finish::EndOfTurn,
-            Some("limit") => Finish::Length,
+            Some("eos") => Some(Finish::EndOfTurn),
+            Some("limit") => Some(Finish::Length),
             other => return Err(ended_oddly("stop_type", other)),
         };
         let text = result.get("content").and_then(Value::as_str).ok_or_else(|| {
@@ -276,6 +280,7 @@ fn llama(json: &Value) -> Result<Completion, Mistake> {
         prompt_ids: None,
         prompt_text: first.get("prompt").and_then(Value::as_str).map(str::to_owned),
         n_prompt: count(first, "tokens_evaluated"),
+        n_sampled: results.iter().map(|result| count(result, "tokens_predicted")).sum(),
         model: first.get("model").and_then(Value::as_str).map(str::to_owned),
     })
 }
@@ -299,8 +304,8 @@ fn placed(
 
 fn ollama(json: &Value) -> Result<Completion, Mistake> {
     let finish = match json.get("done_reason").and_then(Value::as_str) {
-        Some("stop") => Finish::EndOfTurn,
-        Some("length") => Finish::Length,
+        Some("stop") => Some(Finish::EndOfTurn),
+        Some("length") => Some(Finish::Length),
         other => return Err(ended_oddly("done_reason", other)),
     };
     let content = field(json, "message.content").and_then(Value::as_str);
@@ -310,6 +315,7 @@ fn ollama(json: &Value) -> Result<Completion, Mistake> {
         prompt_ids: None,
         prompt_text: None,
         n_prompt: count(json, "prompt_eval_count"),
+        n_sampled: count(json, "eval_count"),
         model: json.get("model").and_then(Value::as_str).map(str::to_owned),
     })
 }

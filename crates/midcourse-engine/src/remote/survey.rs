@@ -246,6 +246,8 @@ impl Survey {
         };
         let ids = (!self.tells_token_ids)
             .then_some("token ids are the server's text encoded again, not those that were sampled");
-        seeds.into_iter().chain(ids).collect()
+        let load = (self.server != Kind::Midcourse && self.seeds == Seeds::CountedUp)
+            .then_some("when the server has other work, the same seed may give another path");
+        seeds.into_iter().chain(load).chain(ids).collect()
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
         print(&pages::terminal(&run.dir.path)?);
         say(&format!("report: {}", run.dir.file("report.html").display()));
     }
-    Ok(run.exit_code(plan.max_failed))
+    run.exit_code(plan.max_failed)
 }
 
 /// Ends the command when a signal has come.

@@ -227,12 +227,13 @@ fn good_answers_are_read() {
         text: text.into(),
         finish,
     };
-    let (length, end) = (Finish::Length, Finish::EndOfTurn);
+    let (length, end) = (Some(Finish::Length), Some(Finish::EndOfTurn));
     let expected = Completion {
         choices: vec![path(Some(&[1726, 2]), "Yes", end), path(Some(&[19, 35]), "#3", length)],
         prompt_ids: Some(IDS.into()),
         prompt_text: None,
         n_prompt: Some(3),
+        n_sampled: Some(4),
         model: Some("m".into()),
     };
     assert_eq!(Protocol::Completions.reply(&of_vllm(), 2), Ok(expected));
@@ -241,6 +242,7 @@ fn good_answers_are_read() {
         prompt_ids: Some(vec![1, 2, 3]),
         prompt_text: Some("<|im_start|>user\nHi".into()),
         n_prompt: Some(31),
+        n_sampled: Some(1),
         model: Some("m".into()),
     };
     for protocol in &OF_CHAT[..3] {
@@ -251,17 +253,19 @@ fn good_answers_are_read() {
         prompt_ids: None,
         prompt_text: Some("<|im_start|>system\n".into()),
         n_prompt: Some(3),
+        n_sampled: Some(6),
         model: Some("m.gguf".into()),
     };
     assert_eq!(Protocol::LlamaCompletion.reply(&of_llama(), 2).as_ref(), Ok(&expected));
     // A single path is no list.
-    let single = Completion { choices: expected.choices[..1].into(), ..expected };
+    let single = Completion { choices: expected.choices[..1].into(), n_sampled: Some(4), ..expected };
     assert_eq!(Protocol::LlamaCompletion.reply(&of_llama()[0], 1), Ok(single));
     let expected = Completion {
         choices: vec![path(None, " may", end)],
         prompt_ids: None,
         prompt_text: None,
         n_prompt: Some(26),
+        n_sampled: Some(4),
         model: Some("m:latest".into()),
     };
     assert_eq!(Protocol::OllamaChat.reply(&of_ollama(), 1), Ok(expected));
@@ -271,15 +275,28 @@ fn good_answers_are_read() {
 fn what_a_server_does_not_tell_is_not_invented() {
     let bare = json!({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]});
     let reply = Protocol::TrailingAssistant.reply(&bare, 1).unwrap();
-    let choice = Choice { tokens: None, text: "Hi".into(), finish: Finish::EndOfTurn };
+    let choice = Choice { tokens: None, text: "Hi".into(), finish: Some(Finish::EndOfTurn) };
     let expected = Completion {
         choices: vec![choice],
         prompt_ids: None,
         prompt_text: None,
         n_prompt: None,
+        n_sampled: None,
         model: None,
     };
     assert_eq!(reply, expected);
+}
+
+#[test]
+fn a_path_that_is_withheld_is_told() {
+    let mut answer = of_vllm();
+    let withheld = json!({"index": 1, "text": null, "finish_reason": "content_filter"});
+    answer["choices"][0] = withheld;
+    let choices = Protocol::Completions.reply(&answer, 2).unwrap().choices;
+    assert_eq!(
+        choices.iter().map(|choice| choice.finish).collect::<Vec<_>>(),
+        [Some(Finish::EndOfTurn), None]
+    );
 }
 
 /// The mistakes of an answer in which a field of the object at `at` has another value, or is missing.
@@ -336,7 +353,6 @@ fn choices_that_cannot_be_read_are_mistakes() {
         ("text", Some(json!(["#3"]))),
         ("finish_reason", None),
         ("finish_reason", Some(json!(null))),
-        ("finish_reason", Some(json!("content_filter"))),
         ("finish_reason", Some(json!("tool_calls"))),
         ("finish_reason", Some(json!("abort"))),
         ("token_ids", Some(json!("19 35"))),
@@ -355,7 +371,6 @@ fn choices_that_cannot_be_read_are_mistakes() {
         text: field choices.text: expected a string, found an array
         finish_reason: field choices.finish_reason: expected the end of the turn or the limit of tokens, found none
         finish_reason: field choices.finish_reason: expected the end of the turn or the limit of tokens, found none
-        finish_reason: field choices.finish_reason: expected the end of the turn or the limit of tokens, found content_filter
         finish_reason: field choices.finish_reason: expected the end of the turn or the limit of tokens, found tool_calls
         finish_reason: field choices.finish_reason: expected the end of the turn or the limit of tokens, found abort
         token_ids: field token_ids: expected token ids, found a string

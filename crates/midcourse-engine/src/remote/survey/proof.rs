@@ -27,7 +27,7 @@ const CUT_WORDS: [(&str, &str, &str); 3] = [
 /// Cut words that must be continued.
 const N_CONTINUED: usize = 2;
 /// Tokens that joining texts can add or save by itself; a new turn takes more.
-const SLACK: usize = 2;
+const SLACK: usize = 1;
 
 /// A protocol on trial.
 pub(super) struct Trial<'a> {
@@ -73,6 +73,10 @@ impl Trial<'_> {
                 None => self.continues_cut_words()?,
             };
         let tells_token_ids = self.tells_token_ids(&completion, &input)?;
+        if self.protocol.takes_ids() && tokenizer_agrees.is_none() && !tells_token_ids {
+            // Nothing says that ids mean the same there: what they say must be gone on with.
+            self.continues_cut_words()?;
+        }
         let (paths_per_request, seeds) = self.seeds(&input)?;
         Ok(Survey {
             server: self.discovery.kind,
@@ -183,9 +187,8 @@ impl Trial<'_> {
 
     /// Whether cut words are continued, where the server tells nothing better.
     fn continues_cut_words(&self) -> Outcome<Evidence> {
-        if !self.protocol.takes_ids() {
-            self.spends_no_turn()?;
-        }
+        let counted = self.protocol.takes_ids() || self.spends_no_turn()?;
+        let needed = if counted { N_CONTINUED } else { CUT_WORDS.len() };
         let mut n_continued = 0;
         for (prompt, cut, rest) in CUT_WORDS {
             let (input, prefix) = self.input((prompt, cut), Cut::Whole)?;
@@ -193,7 +196,7 @@ impl Trial<'_> {
             self.read_back(&completion, &input, &prefix)?;
             n_continued += usize::from(completion.choices[0].text.starts_with(rest));
         }
-        if n_continued < N_CONTINUED {
+        if n_continued < needed {
             return Err(cannot(&format!(
                 "of {} words cut in the middle its model went on with {n_continued}: it opens a new turn",
                 CUT_WORDS.len()
@@ -202,11 +205,12 @@ impl Trial<'_> {
         Ok(Evidence::CutWords)
     }
 
-    /// Refuses a server whose model reads tokens beyond those of question and prefix: an end of turn and the header
+    /// Whether the server's counts say that no turn was closed; false where they say nothing. Refuses a server whose
+    /// model reads tokens beyond those of question and prefix: an end of turn and the header
     /// of another. The tokens of the prefix are those by which the question grows when it stands there.
-    fn spends_no_turn(&self) -> Outcome<()> {
+    fn spends_no_turn(&self) -> Outcome<bool> {
         let (input, prefix) = self.input((PROMPT, RESPONSE), Cut::Whole)?;
-        let Input::Said(said) = &input else { return Ok(()) };
+        let Input::Said(said) = &input else { return Ok(false) };
         let count = |messages: Vec<_>, open: &str| -> Outcome<Option<usize>> {
             let said = Input::Said(Conversation { messages, open: open.to_owned() });
             Ok(self.ask(&said, 1, &greedy(1))?.n_prompt)
@@ -217,12 +221,16 @@ impl Trial<'_> {
         }
         let counts =
             (count(said.messages.clone(), "")?, count(longer, "")?, count(said.messages.clone(), &prefix)?);
-        let (Some(asked), Some(longer), Some(forced)) = counts else { return Ok(()) };
-        match forced.saturating_sub(asked).saturating_sub(longer.saturating_sub(asked)) {
+        let (Some(asked), Some(longer), Some(forced)) = counts else { return Ok(false) };
+        if longer <= asked || forced + SLACK < longer {
+            // It leaves tokens out that it had before, or the prefix itself.
+            return Ok(false);
+        }
+        match forced.saturating_sub(longer) {
             more if more > SLACK => Err(cannot(&format!(
                 "its model reads {more} tokens beyond question and prefix: it opens a new turn"
             ))),
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 
