@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use midcourse_core::metrics::Estimate;
 use midcourse_core::metrics::agreement::{Accuracy, Agreement, Confusion, Measured};
+use midcourse_core::metrics::by_verdict::ByVerdict;
 use midcourse_core::metrics::calibrated::{Calibration, LEAST_YOUDEN};
 use midcourse_engine::files;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub(crate) struct CalibrationFile {
     pub specificity: Option<f64>,
     pub specificity_ci: Option<[f64; 2]>,
     pub specificity_n_effective: Option<f64>,
+    /// What both were drawn from, where rows have different weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_verdict: Option<ByVerdict>,
 }
 
 /// The file that the labels come from.
@@ -73,7 +77,7 @@ impl CalibrationFile {
     ) -> Self {
         let Measurement { labels, n_unlabelled, weighted } = measurement;
         let Agreement { n, n_unparsed, n_prompts, confusion, agreement, kappa, kappa_ci } = agreement.clone();
-        let Accuracy { sensitivity, specificity } = *accuracy;
+        let Accuracy { sensitivity, specificity, by_verdict } = *accuracy;
         Self {
             schema: SCHEMA.into(),
             judge: judge.id.clone(),
@@ -94,6 +98,7 @@ impl CalibrationFile {
             specificity: specificity.map(|s| s.rate),
             specificity_ci: specificity.map(|s| s.ci),
             specificity_n_effective: specificity.map(|s| s.n_effective),
+            by_verdict,
         }
     }
 }
@@ -132,6 +137,10 @@ pub(crate) fn read(path: &Path, judge: &JudgeIdentity) -> Result<Calibration> {
         )
         .into());
     };
+    if found.by_verdict.is_some_and(|v| !v.corrected.is_sound() || !v.not_corrected.is_sound()) {
+        let problem = "field by_verdict: expected weights and row counts of 0 or more and shares".into();
+        return Err(refuse(problem, again).into());
+    }
     let calibration = Calibration {
         judge: found.judge,
         sha256: hex(&Sha256::digest(&text)),
@@ -139,6 +148,7 @@ pub(crate) fn read(path: &Path, judge: &JudgeIdentity) -> Result<Calibration> {
         n_unparsed: found.n_unparsed,
         sensitivity,
         specificity,
+        by_verdict: found.by_verdict,
         file: file.clone(),
     };
     if calibration.youden() < LEAST_YOUDEN {

@@ -2,7 +2,8 @@
 //!
 //! An answer that cannot be understood is asked about once more, with a short message after it; what still cannot
 //! be understood is recorded as unparsed together with its beginning. Where the model tells the probabilities of
-//! its first token, they decide between the thresholds. Sending questions is a [`Chat`]'s business.
+//! its first token, they decide whether it abstains; where they say the opposite of what it wrote, that is unparsed,
+//! too. Sending questions is a [`Chat`]'s business.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -64,7 +65,8 @@ impl Hearing<'_> {
     fn opinion(&self, answer: &Answer) -> Opinion {
         let understood = answer::parse(&answer.text);
         let p_corrected = answer::p_of_first(&answer.first).filter(|_| understood != Verdict::Unparsed);
-        let verdict = p_corrected.map_or(understood, |p| self.judge.thresholds.verdict(p));
+        let likely = p_corrected.map_or(understood, |p| self.judge.thresholds.verdict(p));
+        let verdict = if likely == understood { understood } else { Verdict::Unparsed };
         Opinion { verdict, turn: None, p_corrected, answer: Some(kept(&answer.text)) }
     }
 }
@@ -203,6 +205,24 @@ mod tests {
             (Verdict::Corrected, None),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_written_and_what_is_likely_must_not_differ() {
+        let (yes, no): ([(&str, f64); 2], [(&str, f64); 2]) =
+            ([("Yes", 0.9), ("No", 0.1)], [("Yes", 0.1), ("No", 0.9)]);
+        let (judge, _) = judge(&[("No.", &yes), ("Yes.", &no), ("No.", &no), ("Yes.", &yes)]);
+        let mut notes = Notes::default();
+        judge.hear(&cases(4), &mut notes).unwrap();
+        let found: Vec<_> = notes.opinions.values().map(|o| (o.verdict, o.p_corrected)).collect();
+        let expected = [
+            (Verdict::Unparsed, Some(0.9)),
+            (Verdict::Unparsed, Some(0.1)),
+            (Verdict::NotCorrected, Some(0.1)),
+            (Verdict::Corrected, Some(0.9)),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(notes.opinions[&0].answer.as_deref(), Some("No."));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! Medicine 33, 2014; for single rows it is that of Fleiss, Cohen and Everitt, 1969).
 //!
 //! Rows may be weighed: a sample that was drawn by verdict speaks for the run only with the inverse of the
-//! probability of each row to be drawn.
+//! probability of each row to be drawn. Where weights differ, the intervals of κ, sensitivity and specificity are those
+//! of [`super::by_verdict`].
 //!
 //! # Coverage
 //!
@@ -30,6 +31,7 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::draw;
+use super::by_verdict::{self, ByVerdict};
 use super::interval::{N_RESAMPLES, tails};
 use super::table::{Paths, Table};
 use super::{Estimate, interval};
@@ -98,6 +100,8 @@ pub struct Accuracy {
     pub sensitivity: Option<Measured>,
     /// Share of the others that it calls not corrected; none without such rows.
     pub specificity: Option<Measured>,
+    /// What both were drawn from; none where all rows have the same weight.
+    pub by_verdict: Option<ByVerdict>,
 }
 
 /// How far the judges of `pairs` agree.
@@ -108,8 +112,12 @@ pub fn agreement(pairs: &[Pair], seed: u64) -> Agreement {
     let agreement = interval::estimate(&Table::of_weighed(rows), seed);
     let confusion = sum(&prompts);
     let kappa = confusion.kappa();
-    let kappa_ci = agreement.zip(kappa).map(|(agreement, kappa)| {
-        studentised(&prompts, kappa, seed).unwrap_or_else(|| confusion.kappas(agreement.ci))
+    let kappa_ci = agreement.zip(kappa).map(|(agreement, kappa)| match by_verdict(&parsed, &prompts) {
+        Some(by_verdict) => {
+            let drawn = by_verdict.draws(seed);
+            by_verdict::interval(drawn.iter().map(|c| c.kappa().unwrap_or(kappa)).collect(), kappa)
+        }
+        None => studentised(&prompts, kappa, seed).unwrap_or_else(|| confusion.kappas(agreement.ci)),
     });
     Agreement {
         n: parsed.len(),
@@ -126,19 +134,19 @@ pub fn agreement(pairs: &[Pair], seed: u64) -> Agreement {
 pub fn accuracy(pairs: &[Pair], seed: u64) -> Accuracy {
     let parsed: Vec<&Pair> = pairs.iter().filter(|pair| pair.cell().is_some()).collect();
     let prompts = by_prompt(&parsed);
+    let by_verdict = by_verdict(&parsed, &prompts);
+    let draws = by_verdict.map(|by_verdict| by_verdict.draws(seed));
     let measured = |truth: Verdict, row: fn(&Confusion) -> Paths| {
         let n_rows = parsed.iter().filter(|pair| pair.first == truth).count();
-        measured(&Table::of_weighed(prompts.iter().map(row)), n_rows, seed)
+        match &draws {
+            None => measured(&Table::of_weighed(prompts.iter().map(row)), n_rows, seed),
+            Some(draws) => measured_by_verdict(row(&sum(&prompts)), draws.iter().map(row), n_rows),
+        }
     };
     Accuracy {
-        sensitivity: measured(Verdict::Corrected, |c| Paths {
-            corrected: c.both,
-            judged: c.both + c.first_only,
-        }),
-        specificity: measured(Verdict::NotCorrected, |c| Paths {
-            corrected: c.neither,
-            judged: c.neither + c.second_only,
-        }),
+        sensitivity: measured(Verdict::Corrected, Confusion::found),
+        specificity: measured(Verdict::NotCorrected, Confusion::left_alone),
+        by_verdict,
     }
 }
 
@@ -164,6 +172,16 @@ impl Pair<'_> {
 }
 
 impl Confusion {
+    /// What the first calls corrected, and the second too.
+    pub(super) fn found(&self) -> Paths {
+        Paths { corrected: self.both, judged: self.both + self.first_only }
+    }
+
+    /// What the first calls not corrected, and the second too.
+    pub(super) fn left_alone(&self) -> Paths {
+        Paths { corrected: self.neither, judged: self.neither + self.second_only }
+    }
+
     fn total(&self) -> f64 {
         self.both + self.first_only + self.second_only + self.neither
     }
@@ -230,6 +248,34 @@ fn sum<'a>(prompts: impl IntoIterator<Item = &'a Confusion>) -> Confusion {
     let mut total = Confusion::default();
     prompts.into_iter().for_each(|prompt| total.add(prompt));
     total
+}
+
+/// What the labels say of each verdict of the second judge; none where all rows have the same weight.
+fn by_verdict(parsed: &[&Pair], prompts: &[Confusion]) -> Option<ByVerdict> {
+    let first = parsed.first()?.weight;
+    if parsed.iter().all(|pair| (pair.weight - first).abs() <= 1e-9 * first) {
+        return None;
+    }
+    let weights = |verdict| -> Vec<f64> {
+        parsed.iter().filter(|pair| pair.second == verdict).map(|pair| pair.weight).collect()
+    };
+    let rows = [weights(Verdict::Corrected), weights(Verdict::NotCorrected)];
+    Some(ByVerdict::of(prompts, [&rows[0], &rows[1]]))
+}
+
+/// A rate and its interval from draws of it; none without rows.
+fn measured_by_verdict(found: Paths, draws: impl Iterator<Item = Paths>, n_rows: usize) -> Option<Measured> {
+    if n_rows == 0 {
+        return None;
+    }
+    let rate = found.corrected / found.judged;
+    let draws: Vec<f64> = draws.map(|drawn| drawn.rate().unwrap_or(rate)).collect();
+    let n = draws.len() as f64;
+    let mean = draws.iter().sum::<f64>() / n;
+    let variance = draws.iter().map(|draw| (draw - mean).powi(2)).sum::<f64>() / n;
+    // The rows of a Beta distribution with the mean and the variance of the draws.
+    let worth = (mean * (1.0 - mean) / variance.max(1e-18) - 1.0).max(1.0);
+    Some(Measured { rate, ci: by_verdict::interval(draws, rate), n_effective: worth.min(n_rows as f64) })
 }
 
 /// A rate, its interval, and how many independent rows would tell as much.
@@ -331,7 +377,7 @@ mod tests {
     fn sensitivity_and_specificity_name_their_denominators() {
         let mut pairs = rows([8, 2, 1, 19]);
         pairs.push(Pair { prompt: "x", weight: 1.0, first: Corrected, second: Unparsed });
-        let Accuracy { sensitivity, specificity } = accuracy(&pairs, 0);
+        let Accuracy { sensitivity, specificity, .. } = accuracy(&pairs, 0);
         let (sensitivity, specificity) = (sensitivity.unwrap(), specificity.unwrap());
         assert_near(sensitivity.rate, 0.8, 1e-12);
         assert_near(specificity.rate, 0.95, 1e-12);

@@ -3,12 +3,14 @@
 //! A judge that finds a share `s` of the corrections (its sensitivity) and takes a share `f` of the rest for
 //! corrections (1 − specificity) shows p = θ s + (1 − θ) f where θ is true, so that θ = (p − f) ÷ (s − f) (Rogan and
 //! Gladen, *Estimating prevalence from the results of a screening test*, American Journal of Epidemiology 107, 1978),
-//! clipped to [0, 1]. The mean over lengths is corrected as a whole, which is the mean of the corrected rates.
+//! clipped to [0, 1]. The mean over lengths is corrected as a whole: that is the mean of the corrected rates as long as
+//! none of them is clipped.
 //!
 //! The interval carries all three uncertainties. Every draw takes p from the distribution whose quantiles are the
 //! bounds of [`super::interval`] (the studentised bootstrap over prompts inside its exact bound), and s and f from
 //! their Jeffreys posteriors, Beta(hits + ½, misses + ½), with as many rows as would tell as much if they were
-//! independent; the 2.5 % and 97.5 % quantiles of the corrected rates are the interval. Where fewer than one prompt's
+//! independent, or, where labelled rows have different weights, from the draws of [`super::by_verdict`]; the 2.5 % and
+//! 97.5 % quantiles of the corrected rates are the interval. Where fewer than one prompt's
 //! worth of paths have truly turned, the exact bound stands alone: false corrections are spread evenly over prompts
 //! and would hide from the bootstrap how rare those are that turn. The same holds where fewer than one has not.
 //! All of it assumes that the judge errs on the run as it does on the labelled rows.
@@ -34,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use super::agreement::Measured;
 use super::beta::beta;
+use super::by_verdict::ByVerdict;
 use super::interval::{N_RESAMPLES, tails};
 use super::table::Table;
 use super::{Estimate, PromptOutcome, bootstrap, dirichlet, interval, lengths_above_0};
@@ -61,6 +64,9 @@ pub struct Calibration {
     pub sensitivity: Measured,
     /// Share of the others that it leaves alone.
     pub specificity: Measured,
+    /// What both were drawn from; absent where all labelled rows have the same weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_verdict: Option<ByVerdict>,
 }
 
 /// Corr@k corrected for the judge's error.
@@ -142,15 +148,11 @@ pub(super) struct Errors {
 
 impl Errors {
     pub(super) fn draw(calibration: &Calibration, seed: u64) -> Self {
-        let Calibration { sensitivity, specificity, .. } = calibration;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(STREAM);
-        let mut posterior = |of: &Measured| {
-            let hits = of.rate * of.n_effective;
-            beta(hits + 0.5, of.n_effective - hits + 0.5, &mut rng)
+        let Calibration { sensitivity, specificity, by_verdict, .. } = calibration;
+        let draws = match by_verdict {
+            Some(by_verdict) => drawn_by_verdict(calibration, by_verdict, seed),
+            None => drawn(sensitivity, specificity, seed),
         };
-        let draws =
-            (0..N_RESAMPLES).map(|_| [posterior(sensitivity), 1.0 - posterior(specificity)]).collect();
         Self { found: [sensitivity.rate, 1.0 - specificity.rate], draws }
     }
 
@@ -174,6 +176,27 @@ impl Errors {
     }
 }
 
+/// Draws of s and f, each from its own rows.
+fn drawn(sensitivity: &Measured, specificity: &Measured, seed: u64) -> Vec<[f64; 2]> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(STREAM);
+    let mut posterior = |of: &Measured| {
+        let hits = of.rate * of.n_effective;
+        beta(hits + 0.5, of.n_effective - hits + 0.5, &mut rng)
+    };
+    (0..N_RESAMPLES).map(|_| [posterior(sensitivity), 1.0 - posterior(specificity)]).collect()
+}
+
+/// Draws of s and f from what the labels say of each verdict.
+fn drawn_by_verdict(calibration: &Calibration, by_verdict: &ByVerdict, seed: u64) -> Vec<[f64; 2]> {
+    let draws = by_verdict.draws(seed);
+    let errors = draws.iter().map(|drawn| {
+        let sensitivity = drawn.found().rate().unwrap_or(calibration.sensitivity.rate);
+        [sensitivity, 1.0 - drawn.left_alone().rate().unwrap_or(calibration.specificity.rate)]
+    });
+    errors.collect()
+}
+
 /// Draws of the observed rate for the lower and for the upper bound, in the order of their size; `rate` is the
 /// corrected one.
 fn bounds(table: &Table, rate: f64, seed: u64) -> (Vec<f64>, Vec<f64>) {
@@ -194,6 +217,7 @@ fn bounds(table: &Table, rate: f64, seed: u64) -> (Vec<f64>, Vec<f64>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::by_verdict::Labelled;
     use super::*;
     use crate::judge::Verdict;
 
@@ -207,6 +231,7 @@ mod tests {
             n_unparsed: 0,
             sensitivity: measured(sensitivity),
             specificity: measured(specificity),
+            by_verdict: None,
         }
     }
 
@@ -261,6 +286,18 @@ mod tests {
         };
         assert!(width(0.9, 50.0) > 1.1 * width(0.9, 1000.0));
         assert!(width(0.6, 1000.0) > 1.2 * width(0.9, 1000.0));
+    }
+
+    #[test]
+    fn what_a_sample_by_verdict_leaves_open_stays_open() {
+        let labelled = |weight, corrected| Labelled { weight, corrected, n_effective: 100.0 };
+        let by_verdict =
+            ByVerdict { corrected: labelled(100.0, 1.0), not_corrected: labelled(30_000.0, 0.0) };
+        let known = Calibration { by_verdict: Some(by_verdict), ..calibration(1.0, 1.0, 100.0) };
+        let outcomes = prompts(0);
+        let [low, high] = calibrated(&outcomes, &[], &known, 3).corr_at_k[0].ci.unwrap();
+        // Seen are 20 %, of which there may be eight times as many.
+        assert!(low < 0.2 && high > 0.99, "{low} to {high}");
     }
 
     #[test]

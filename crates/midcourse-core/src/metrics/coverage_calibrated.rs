@@ -57,6 +57,7 @@ impl Known {
             n_unparsed: 0,
             sensitivity: measured(1),
             specificity: measured(0),
+            by_verdict: None,
         }
     }
 
@@ -207,6 +208,72 @@ fn intervals_of_repeated_prompts_hold_the_truth() {
     for covered in labels.simulate(600, 1) {
         // Four standard errors of 600 simulations around 95 %.
         assert!((0.914..=0.986).contains(&covered), "{covered}");
+    }
+}
+
+/// 400 prompts of 20 paths, of which 150 of each verdict are drawn and labelled.
+struct Export {
+    rate: f64,
+    known: Known,
+}
+
+impl Export {
+    const N_DRAWN: usize = 150;
+
+    /// The drawn rows with their weights, and the judge's sensitivity and specificity on all paths.
+    fn draw<'a>(&self, names: &'a [String], rng: &mut ChaCha8Rng) -> (Vec<Pair<'a>>, [f64; 2]) {
+        let mut strata: [Vec<Pair>; 2] = Default::default();
+        let mut counts = [[0_u32; 2]; 2];
+        for prompt in names {
+            let mut label = Labels::urn(self.rate, 0.3);
+            for _ in 0..20 {
+                let first = label(rng);
+                let second = self.known.judge(first, rng);
+                let at = usize::from(second == Verdict::Corrected);
+                counts[usize::from(first)][at] += 1;
+                strata[at].push(Pair { prompt, weight: 1.0, first: verdict(first), second });
+            }
+        }
+        let share = |[of, others]: [u32; 2]| f64::from(of) / f64::from(of + others);
+        let truth = [share([counts[1][1], counts[1][0]]), share([counts[0][0], counts[0][1]])];
+        let drawn = strata.into_iter().flat_map(|mut rows| {
+            let (n, n_drawn) = (rows.len(), rows.len().min(Self::N_DRAWN));
+            for at in 0..n_drawn {
+                rows.swap(at, at + (uniform(rng) * (n - at) as f64) as usize);
+            }
+            rows.truncate(n_drawn);
+            rows.into_iter().map(move |row| Pair { weight: n as f64 / n_drawn as f64, ..row })
+        });
+        (drawn.collect(), truth)
+    }
+
+    /// How often the intervals of sensitivity and specificity hold the truth.
+    fn simulate(&self, n_simulations: usize, seed: u64) -> [f64; 2] {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let names: Vec<String> = (0..400).map(|i| i.to_string()).collect();
+        let mut held = [0_usize; 2];
+        for _ in 0..n_simulations {
+            let (pairs, truth) = self.draw(&names, &mut rng);
+            let found = accuracy(&pairs, rng.next_u64());
+            for ((held, measured), truth) in
+                held.iter_mut().zip([found.sensitivity, found.specificity]).zip(truth)
+            {
+                let [low, high] = measured.unwrap().ci;
+                *held += usize::from((low..=high).contains(&truth));
+            }
+        }
+        held.map(|n| n as f64 / n_simulations as f64)
+    }
+}
+
+/// Prints how often intervals of exported rows hold the truth.
+#[test]
+fn intervals_of_rows_drawn_by_verdict_hold_the_truth() {
+    let n = n_simulations().max(400);
+    for (rate, known) in [(0.05, NINE_TENTHS), (0.1, SEVEN_TENTHS), (0.05, ACCURATE), (0.02, ACCURATE)] {
+        let [sensitivity, specificity] = Export { rate, known }.simulate(n, 1);
+        println!("{rate}, {known:?}: {sensitivity:.4}, {specificity:.4}");
+        assert!(sensitivity >= 0.93 && specificity >= 0.93, "{rate}: {sensitivity}, {specificity}");
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod agreement;
 mod beta;
 mod bootstrap;
+pub mod by_verdict;
 pub mod calibrated;
 #[cfg(test)]
 mod coverage;

@@ -16,6 +16,11 @@ pub(super) struct Paths {
 }
 
 impl Paths {
+    /// Corrected ÷ judged; none when nothing was judged.
+    pub(super) fn rate(self) -> Option<f64> {
+        (self.judged > 0.0).then(|| self.corrected / self.judged)
+    }
+
     /// Adds `weight` times `other`.
     pub(super) fn add(&mut self, weight: f64, other: Self) {
         self.corrected += weight * other.corrected;

@@ -53,6 +53,7 @@ pub(super) fn calibrated() -> Calibrated {
         n_unparsed: 0,
         sensitivity: measured(0.9),
         specificity: measured(0.98),
+        by_verdict: None,
     };
     Calibrated {
         calibration,
