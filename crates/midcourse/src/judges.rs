@@ -65,7 +65,7 @@ pub(crate) struct JudgeOptions {
     pub judge_timeout: Option<u64>,
     /// Prices of a million tokens that the judge's server is given and of a million that it samples: what judging
     /// costs is counted
-    #[arg(long, value_name = "IN,OUT")]
+    #[arg(long, value_name = "IN,OUT", allow_hyphen_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge_prices: Option<Prices>,
     /// Correct the rates for the judge's error, as `midcourse judge calibrate` measured it
