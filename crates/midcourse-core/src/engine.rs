@@ -230,6 +230,8 @@ pub struct Answer {
     pub text: String,
     /// The likeliest texts of its first token with natural-log probabilities; empty where the model tells none.
     pub first: Vec<(String, f64)>,
+    /// What it took.
+    pub usage: Usage,
 }
 
 /// Where questions come from and where answers go.
@@ -242,10 +244,14 @@ pub trait Interview {
 
     /// Takes an answer; it is recorded when this returns.
     fn hear(&mut self, answer: Answer) -> std::result::Result<(), BoxError>;
+
+    /// Takes the reason why the question `id` has no answer and gets none, while others do: it is too long, or the
+    /// server does not want to read it.
+    fn refused(&mut self, id: usize, reason: &str) -> std::result::Result<(), BoxError>;
 }
 
 /// A model that answers whole conversations: enough to judge, not to be evaluated.
 pub trait Chat {
     /// Asks every question of `interview`, several at a time; ends when none is asked and none is open.
-    fn talk(&self, interview: &mut dyn Interview) -> std::result::Result<Usage, BoxError>;
+    fn talk(&self, interview: &mut dyn Interview) -> std::result::Result<(), BoxError>;
 }

@@ -87,6 +87,9 @@ pub(crate) struct JudgeArgs {
     pub run: Option<PathBuf>,
     #[command(flatten)]
     pub options: JudgeOptions,
+    /// Print how much the judge would be asked and what it would cost at most; nobody is asked
+    #[arg(long)]
+    pub dry_run: bool,
     /// Print scores.json of the judge instead of a table
     #[arg(long)]
     pub json: bool,
@@ -159,6 +162,9 @@ pub(crate) struct CalibrateArgs {
     /// The calibration file [default: calibration-JUDGE.json]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Print how much the judge would be asked and what it would cost at most; nobody is asked
+    #[arg(long)]
+    pub dry_run: bool,
     /// Print the calibration file instead of a table
     #[arg(long)]
     pub json: bool,

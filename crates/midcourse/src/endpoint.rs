@@ -113,15 +113,7 @@ impl From<Prices> for String {
 impl EndpointOptions {
     /// Refuses what makes no sense, also where no endpoint is asked.
     pub(crate) fn check(&self, model: &str) -> Result<()> {
-        let within = |flag: &str, value: Option<u64>, most: u64| match value {
-            Some(value) if value == 0 || value > most => Err(Failure::Usage {
-                problem: format!("--{flag}: expected 1 to {most}, found {value}"),
-                hint: "leave the flag out for the default".into(),
-            }),
-            _ => Ok(()),
-        };
-        within("concurrency", self.concurrency.map(|n| n as u64), MAX_CONCURRENCY as u64)?;
-        within("timeout", self.timeout, MAX_TIMEOUT)?;
+        self.check_limits("")?;
         let given = [
             ("replica", self.replica.is_some()),
             ("prefill", self.prefill.is_some()),
@@ -137,8 +129,21 @@ impl EndpointOptions {
         }
     }
 
+    /// Refuses limits out of their range; the flags' names begin with `prefix`.
+    pub(crate) fn check_limits(&self, prefix: &str) -> Result<(), Failure> {
+        let within = |flag: &str, value: Option<u64>, most: u64| match value {
+            Some(value) if value == 0 || value > most => Err(Failure::Usage {
+                problem: format!("--{prefix}{flag}: expected 1 to {most}, found {value}"),
+                hint: "leave the flag out for the default".into(),
+            }),
+            _ => Ok(()),
+        };
+        within("concurrency", self.concurrency.map(|n| n as u64), MAX_CONCURRENCY as u64)?;
+        within("timeout", self.timeout, MAX_TIMEOUT)
+    }
+
     /// Requests to an endpoint and its replicas; the key is that of the environment variable `key`, if it is set.
-    pub(crate) fn dispatcher(&self, name: &EndpointName, key: &str, seed: u64) -> Result<Dispatcher> {
+    pub(crate) fn dispatcher(&self, name: &EndpointName, key: &'static str, seed: u64) -> Result<Dispatcher> {
         let secret = secret(key)?;
         let timeout = Duration::from_secs(self.timeout.unwrap_or(TIMEOUT));
         let usual = Deadlines::default();
@@ -161,7 +166,7 @@ impl EndpointOptions {
         let most = self.concurrency.unwrap_or(CONCURRENCY);
         let usual = Patience::default();
         let patience = Patience { without_answer: usual.without_answer.min(timeout * N_TIMEOUTS), ..usual };
-        Ok(Dispatcher::new(clients.collect(), most, patience, seed))
+        Ok(Dispatcher::new(clients.collect(), most, patience, seed).with_key(key))
     }
 
     /// What is at hand of the text of the model there, and where it was found.

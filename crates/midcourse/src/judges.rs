@@ -19,7 +19,7 @@ use midcourse_engine::remote::{self, EndpointName, RemoteChat};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::endpoint::EndpointOptions;
+use crate::endpoint::{EndpointOptions, Prices};
 use crate::failure::Failure;
 use crate::input::hex;
 use crate::model::{self, Identity};
@@ -36,8 +36,8 @@ const DEFAULT_PROMPT: &str = "midcourse";
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct JudgeOptions {
     /// Who judges the continuations: rule (phrases), strings (plain string matching, to compare with), or a model by
-    /// any name that --model takes: an embedded one judges by the probabilities of yes and no, one at a server by
-    /// what it writes [default: rule]
+    /// any name that --model takes: an embedded one judges by the probabilities of yes and no, one at
+    /// http(s)://HOST:PORT/v1#MODEL by what it writes (key in `MIDCOURSE_JUDGE_API_KEY`) [default: rule]
     #[arg(long, value_name = "rule|strings|MODEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<String>,
@@ -55,6 +55,19 @@ pub(crate) struct JudgeOptions {
     #[arg(long, value_name = "DIR|off")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge_cache: Option<String>,
+    /// Most requests in flight at the judge's server; the number adapts to what it takes [default: 64]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_concurrency: Option<usize>,
+    /// Seconds that a request to the judge's server may take in all [default: 600]
+    #[arg(long, value_name = "SECS", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_timeout: Option<u64>,
+    /// Prices of a million tokens that the judge's server is given and of a million that it samples: what judging
+    /// costs is counted
+    #[arg(long, value_name = "IN,OUT", allow_hyphen_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_prices: Option<Prices>,
     /// Correct the rates for the judge's error, as `midcourse judge calibrate` measured it
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +82,8 @@ pub(crate) struct JudgePlan {
     pub prompt: Option<String>,
     /// None of a judge of text.
     pub thresholds: Option<Thresholds>,
+    /// How a judge's server is asked.
+    pub endpoint: EndpointOptions,
     pub cache: Option<String>,
     pub calibration: Option<PathBuf>,
 }
@@ -78,24 +93,34 @@ impl JudgeOptions {
     pub(crate) fn resolve(&self) -> Result<JudgePlan> {
         let name = self.judge.clone().unwrap_or_else(|| RuleJudge::NAME.into());
         let is_text = judge::text_judge(&name).is_some();
-        for (flag, is_given) in [
-            ("judge-prompt", self.judge_prompt.is_some()),
-            ("judge-thresholds", self.judge_thresholds.is_some()),
+        let of_models = "leave the flag out, or name a model as --judge";
+        let of_servers = "leave the flag out, or name a judge as http://HOST:PORT/v1#MODEL";
+        let is_here = !remote::is_address(&name);
+        for (flag, is_given, is_senseless, what, hint) in [
+            ("judge-prompt", self.judge_prompt.is_some(), is_text, "model", of_models),
+            ("judge-thresholds", self.judge_thresholds.is_some(), is_text, "model", of_models),
+            ("judge-concurrency", self.judge_concurrency.is_some(), is_here, "endpoint", of_servers),
+            ("judge-timeout", self.judge_timeout.is_some(), is_here, "endpoint", of_servers),
+            ("judge-prices", self.judge_prices.is_some(), is_here, "endpoint", of_servers),
         ] {
-            if is_text && is_given {
-                let problem = format!("--{flag}: the judge {name} is no model");
-                return Err(Failure::Usage {
-                    problem,
-                    hint: "leave the flag out, or name a model as --judge".into(),
-                }
-                .into());
+            if is_given && is_senseless {
+                let problem = format!("--{flag}: the judge {name} is no {what}");
+                return Err(Failure::Usage { problem, hint: hint.into() }.into());
             }
         }
+        let endpoint = EndpointOptions {
+            concurrency: self.judge_concurrency,
+            timeout: self.judge_timeout,
+            prices: self.judge_prices,
+            ..EndpointOptions::default()
+        };
+        endpoint.check_limits("judge-")?;
         let prompt = || self.judge_prompt.clone().unwrap_or_else(|| DEFAULT_PROMPT.into());
         Ok(JudgePlan {
             name,
             prompt: (!is_text).then(prompt),
             thresholds: (!is_text).then(|| self.judge_thresholds.unwrap_or_default()),
+            endpoint,
             cache: self.judge_cache.clone(),
             calibration: self.calibration.clone(),
         })
@@ -109,6 +134,9 @@ impl JudgePlan {
             judge: Some(self.name.clone()),
             judge_prompt: self.prompt.clone(),
             judge_thresholds: self.thresholds,
+            judge_concurrency: self.endpoint.concurrency,
+            judge_timeout: self.endpoint.timeout,
+            judge_prices: self.endpoint.prices,
             judge_cache: self.cache.clone(),
             calibration: self.calibration.clone(),
         }
@@ -132,7 +160,8 @@ impl JudgePlan {
             None => model::identify(&name)?,
         };
         let identity = JudgeIdentity::of_model(model, &prompt, thresholds);
-        Ok(KnownJudge { identity, asked: Some(Asked { name, prompt, thresholds }) })
+        let endpoint = self.endpoint.clone();
+        Ok(KnownJudge { identity, asked: Some(Asked { name, prompt, thresholds, endpoint }) })
     }
 }
 
@@ -150,18 +179,19 @@ struct Asked {
     name: String,
     prompt: JudgePrompt,
     thresholds: Thresholds,
+    endpoint: EndpointOptions,
 }
 
 impl KnownJudge {
     /// Loads it.
     pub(crate) fn open(&self) -> Result<Box<dyn Judge>> {
-        let Some(Asked { name, prompt, thresholds }) = &self.asked else {
+        let Some(Asked { name, prompt, thresholds, endpoint: options }) = &self.asked else {
             let judge = judge::text_judge(&self.identity.id);
             return Ok(Box::new(judge.ok_or_else(|| anyhow::anyhow!("no judge {}", self.identity.id))?));
         };
         let (prompt, thresholds) = (prompt.clone(), *thresholds);
         if let Some(endpoint) = endpoint(name)? {
-            return Ok(Box::new(Interviewer { chat: chat(&endpoint)?, prompt, thresholds }));
+            return Ok(Box::new(Interviewer { chat: chat(&endpoint, options)?, prompt, thresholds }));
         }
         Ok(Box::new(Weigher::new(model::load_weighing(name)?, prompt, thresholds)?))
     }
@@ -169,6 +199,12 @@ impl KnownJudge {
     /// Whether asking it takes long enough to remember what it said.
     pub(crate) fn is_model(&self) -> bool {
         self.asked.is_some()
+    }
+
+    /// What is asked of a judge behind a server, and at which prices; none of other judges.
+    pub(crate) fn at_server(&self) -> Option<(&JudgePrompt, Option<Prices>)> {
+        let asked = self.asked.as_ref().filter(|asked| remote::is_address(&asked.name))?;
+        Some((&asked.prompt, asked.endpoint.prices))
     }
 }
 
@@ -262,8 +298,8 @@ fn endpoint(name: &str) -> Result<Option<EndpointName>> {
 }
 
 /// The model at a server, to talk with.
-fn chat(endpoint: &EndpointName) -> Result<Box<dyn Chat>> {
-    let dispatcher = EndpointOptions::default().dispatcher(endpoint, KEY, 0)?;
+fn chat(endpoint: &EndpointName, options: &EndpointOptions) -> Result<Box<dyn Chat>> {
+    let dispatcher = options.dispatcher(endpoint, KEY, 0)?;
     Ok(Box::new(RemoteChat::open(dispatcher, endpoint.model.as_deref().unwrap_or_default())?))
 }
 

@@ -4,16 +4,20 @@
 //! are appended in groups that are on disk before the next group begins, so that a run that is stopped or killed goes
 //! on where it was. When all are there they are put in plan order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
-use midcourse_core::engine::{BoxError, Finish};
+use midcourse_core::engine::{BoxError, Finish, Usage};
 use midcourse_core::eval::{self, JudgedPath, Judgement, Outcome, Set, Trial};
+use midcourse_core::judge::interview::AtMost;
 use midcourse_core::judge::{Case, Docket, Ending, Opinion};
 use midcourse_core::metrics::calibrated::{self, Calibrated, Calibration};
 use midcourse_core::metrics::{self, Figures};
 
+use serde::{Deserialize, Serialize};
+
+use crate::dry_run::Judging;
 use crate::judgement_cache::JudgementCache;
 use crate::judges::{JudgePlan, KnownJudge};
 use crate::pages::SampleRecord;
@@ -22,12 +26,27 @@ use crate::run_dir::{self, RunDir};
 use crate::session::into_anyhow;
 use crate::signals::Signals;
 use crate::storage::user_cache;
+use crate::terminal::say;
 
 /// A judge at work.
 pub(crate) struct Bench<'a> {
     pub judge: &'a KnownJudge,
     pub signals: &'a Signals,
     cache: Option<JudgementCache>,
+    usage: Usage,
+}
+
+/// What the requests to a judge's server have cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct JudgingCost {
+    /// Requests that were answered.
+    pub n_requests: usize,
+    /// Tokens that the server was given, as it counts them.
+    pub n_tokens_prompt: usize,
+    /// Tokens that it sampled, as it counts them.
+    pub n_tokens_sampled: usize,
+    /// What they cost at the prices that the user gave last.
+    pub spent: Option<f64>,
 }
 
 /// Where opinions go: each with the place of its case.
@@ -44,7 +63,44 @@ impl<'a> Bench<'a> {
         };
         let cache =
             dir.map(|dir: std::path::PathBuf| JudgementCache::open(&dir, &judge.identity)).transpose()?;
-        Ok(Self { judge, signals, cache })
+        Ok(Self { judge, signals, cache, usage: Usage::default() })
+    }
+
+    /// What was asked of the judge's server came on top of `earlier`; none where the judge has no server.
+    pub(crate) fn cost(&self, earlier: Option<JudgingCost>) -> Option<JudgingCost> {
+        let (_, prices) = self.judge.at_server()?;
+        let JudgingCost { n_requests, n_tokens_prompt, n_tokens_sampled, .. } = earlier.unwrap_or_default();
+        let n_tokens_prompt = n_tokens_prompt + self.usage.n_prompt;
+        let n_tokens_sampled = n_tokens_sampled + self.usage.n_sampled;
+        Some(JudgingCost {
+            n_requests: n_requests + self.usage.n_requests,
+            n_tokens_prompt,
+            n_tokens_sampled,
+            spent: prices.map(|prices| prices.cost(n_tokens_prompt, n_tokens_sampled)),
+        })
+    }
+
+    /// Says what was asked of the judge's server.
+    pub(crate) fn say_cost(&self) {
+        let Some(JudgingCost { n_requests, n_tokens_prompt, n_tokens_sampled, spent }) = self.cost(None)
+        else {
+            return;
+        };
+        let spent = spent.map(|spent| format!(", {spent:.4} at the given prices")).unwrap_or_default();
+        say(&format!(
+            "judging: {n_requests} requests, {n_tokens_prompt} tokens given, {n_tokens_sampled} sampled{spent}"
+        ));
+    }
+
+    /// What judging `cases` would ask for, most of it at least.
+    pub(crate) fn foretell(&self, cases: &[Case]) -> Judging {
+        let is_known = |case: &&Case| self.cache.as_ref().is_some_and(|cache| cache.get(case).is_some());
+        let n_known = cases.iter().filter(is_known).count();
+        let open = cases.iter().filter(|case| !is_known(case));
+        let at_most = self.judge.at_server().map(|(prompt, prices)| {
+            (open.map(|case| AtMost::of(prompt, case)).fold(AtMost::default(), |a, b| a + b), prices)
+        });
+        Judging::new(self.judge.identity.id.clone(), (cases.len(), Some(n_known)), at_most)
     }
 
     /// Judges `cases`; stops between groups when a signal has come.
@@ -96,6 +152,10 @@ impl Docket for Hearing<'_, '_> {
         }
         self.progress.advance(opinions.len());
         (self.take)(opinions.into_iter().map(|(at, opinion)| (self.places[at], opinion)).collect())
+    }
+
+    fn spend(&mut self, usage: Usage) {
+        self.bench.usage += usage;
     }
 }
 
@@ -180,4 +240,17 @@ pub(crate) fn judge_trials(
         dir.write_records(name, &judgements)?;
     }
     Ok(judgements)
+}
+
+/// What [`judge_trials`] would ask `bench` for.
+pub(crate) fn foretell(dir: &RunDir, name: &Path, recorded: &Recorded, bench: &Bench) -> Result<Judging> {
+    let file = dir.path.join(name);
+    let judged: Vec<Judgement> = if file.exists() { run_dir::read_records(&file)? } else { Vec::new() };
+    let judged: BTreeSet<JudgedPath> = judged.iter().map(Judgement::judged).collect();
+    let all = recorded.cases();
+    let open: Vec<Case> =
+        all.iter().filter(|(path, _)| !judged.contains(path)).map(|(_, case)| *case).collect();
+    let foretold = bench.foretell(&open);
+    let n_known = foretold.n_known.map(|n| n + all.len() - open.len());
+    Ok(Judging { n_judgements: all.len(), n_known, ..foretold })
 }

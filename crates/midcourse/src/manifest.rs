@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::DataFile;
 use crate::judges::JudgeIdentity;
+use crate::judging::JudgingCost;
 use crate::model::Identity;
 use crate::session::Cost;
 
@@ -40,6 +41,9 @@ pub(crate) struct Manifest {
     /// What the tokens of all sessions cost at the prices that the user gave.
     #[serde(default)]
     pub spent: Option<f64>,
+    /// What the requests to a judge's server cost, over all sessions; null of other judges.
+    #[serde(default)]
+    pub judging: Option<JudgingCost>,
     /// One entry a session: the first, then one a resumption.
     pub sessions: Vec<Cost>,
 }

@@ -261,7 +261,7 @@ fn path_view<'a>(
 }
 
 /// The first `n_bytes` of a text, without a character that they cut.
-fn whole_characters(text: &str, n_bytes: usize) -> &str {
+pub(crate) fn whole_characters(text: &str, n_bytes: usize) -> &str {
     let end = (0..=n_bytes.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
     &text[..end.unwrap_or(0)]
 }

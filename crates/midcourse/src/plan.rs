@@ -394,7 +394,14 @@ impl EvalPlan {
                 ..plan.endpoint.clone()
             };
             let options = plan.options();
-            let judge = JudgeOptions { judge_cache: None, calibration: None, ..options.judge.clone() };
+            let judge = JudgeOptions {
+                judge_cache: None,
+                judge_concurrency: None,
+                judge_timeout: None,
+                judge_prices: None,
+                calibration: None,
+                ..options.judge.clone()
+            };
             let free = EvalOptions {
                 threads: None,
                 batch_paths: None,

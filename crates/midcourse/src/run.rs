@@ -69,6 +69,7 @@ impl Run {
             caveats: model.survey.iter().flat_map(Survey::caveats).map(str::to_owned).collect(),
             endpoint: model.survey.clone(),
             spent: None,
+            judging: None,
             sessions: Vec::new(),
         };
         if let Some(earlier) = pages::read_manifest(&dir.path)? {
@@ -76,6 +77,7 @@ impl Run {
                 return Err(StorageError::Mismatch { path: dir.path, difference }.into());
             }
             manifest.sessions = earlier.sessions;
+            manifest.judging = earlier.judging;
         }
         dir.write(run_dir::PLAN, &toml::to_string(&plan.options())?)?;
         dir.write_records(
@@ -214,9 +216,14 @@ impl Run {
     }
 
     /// Asks a judge about every path that it has not judged yet.
-    pub(crate) fn judge(&self, bench: &mut Bench) -> Result<()> {
+    pub(crate) fn judge(&mut self, bench: &mut Bench) -> Result<()> {
         let recorded = judging::Recorded::read(&self.dir.path)?;
-        judging::judge_trials(&self.dir, run_dir::JUDGEMENTS, &recorded, bench).map(|_| ())
+        let judged = judging::judge_trials(&self.dir, run_dir::JUDGEMENTS, &recorded, bench);
+        bench.say_cost();
+        // Also what failed in the end has cost something.
+        self.manifest.judging = bench.cost(self.manifest.judging);
+        let written = self.write_manifest();
+        judged.and(written)
     }
 
     /// Puts the records in plan order and computes the scores.

@@ -1,9 +1,9 @@
 //! A judge that writes: every case becomes a question, every answer an opinion.
 //!
 //! An answer that cannot be understood is asked about once more, with a short message after it; what still cannot
-//! be understood is recorded as unparsed together with its beginning. Where the model tells the probabilities of
-//! its first token, they decide whether it abstains; where they say the opposite of what it wrote, that is unparsed,
-//! too. Sending questions is a [`Chat`]'s business.
+//! be understood is recorded as unparsed together with its beginning, and what the server refuses to read with the
+//! reason. Where the model tells the probabilities of its first token, they decide whether it abstains; where they say
+//! the opposite of what it wrote, that is unparsed, too. Sending questions is a [`Chat`]'s business.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,7 +34,49 @@ impl Judge for Interviewer {
     fn hear(&self, cases: &[Case], docket: &mut dyn Docket) -> Result<(), BoxError> {
         let mut hearing =
             Hearing { judge: self, cases, docket, next: 0, again: VecDeque::new(), first: BTreeMap::new() };
-        self.chat.talk(&mut hearing).map(|_| ())
+        self.chat.talk(&mut hearing)
+    }
+}
+
+/// The most that judging a case can take: the answer to the first question is not understood.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AtMost {
+    /// Questions.
+    pub n_questions: usize,
+    /// Bytes of their texts, what a template adds not included.
+    pub n_bytes_given: usize,
+    /// Tokens of the answers.
+    pub n_sampled: usize,
+}
+
+impl AtMost {
+    /// What `case` can take of a judge that is asked `prompt`.
+    pub fn of(prompt: &JudgePrompt, case: &Case) -> Self {
+        let asked = prompt.ask(case).text.len();
+        let n_bytes_given = 2 * asked + MAX_KEPT + AGAIN.len();
+        Self { n_questions: 2, n_bytes_given, n_sampled: 2 * MAX_ANSWER_TOKENS }
+    }
+
+    /// What `n` cases as long can take.
+    #[must_use]
+    pub fn times(self, n: usize) -> Self {
+        Self {
+            n_questions: n * self.n_questions,
+            n_bytes_given: n * self.n_bytes_given,
+            n_sampled: n * self.n_sampled,
+        }
+    }
+}
+
+impl std::ops::Add for AtMost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            n_questions: self.n_questions + other.n_questions,
+            n_bytes_given: self.n_bytes_given + other.n_bytes_given,
+            n_sampled: self.n_sampled + other.n_sampled,
+        }
     }
 }
 
@@ -89,6 +131,7 @@ impl Interview for Hearing<'_> {
     }
 
     fn hear(&mut self, answer: Answer) -> Result<(), BoxError> {
+        self.docket.spend(answer.usage);
         let case = answer.id / 2;
         if answer.id.is_multiple_of(2) && answer::parse(&answer.text) == Verdict::Unparsed {
             self.first.insert(case, answer.text);
@@ -97,6 +140,13 @@ impl Interview for Hearing<'_> {
         }
         self.first.remove(&case);
         let opinion = self.opinion(&answer);
+        self.docket.decide(vec![(case, opinion)])
+    }
+
+    fn refused(&mut self, id: usize, reason: &str) -> Result<(), BoxError> {
+        let case = id / 2;
+        self.first.remove(&case);
+        let opinion = Opinion { answer: Some(kept(reason)), ..Opinion::bare(Verdict::Unparsed) };
         self.docket.decide(vec![(case, opinion)])
     }
 }
@@ -119,6 +169,9 @@ mod tests {
     /// An answer, and the texts of its first token with their log-probabilities.
     type Said = (&'static str, Vec<(String, f64)>);
 
+    /// Stands for a question that is not read.
+    const REFUSED: &str = "(refused)";
+
     /// Answers every question with the next of its lines, several questions at a time.
     struct Lines {
         lines: RefCell<VecDeque<Said>>,
@@ -126,17 +179,21 @@ mod tests {
     }
 
     impl Chat for std::rc::Rc<Lines> {
-        fn talk(&self, interview: &mut dyn Interview) -> Result<Usage, BoxError> {
+        fn talk(&self, interview: &mut dyn Interview) -> Result<(), BoxError> {
             loop {
                 let open: Vec<Question> = std::iter::from_fn(|| interview.ask()).take(3).collect();
                 if open.is_empty() {
-                    return Ok(Usage::default());
+                    return Ok(());
                 }
                 for question in open {
                     let (text, first) = self.lines.borrow_mut().pop_front().unwrap();
                     let id = question.id;
                     self.asked.borrow_mut().push(question);
-                    interview.hear(Answer { id, text: text.to_owned(), first })?;
+                    let usage = Usage { n_requests: 1, n_prompt: 10, n_sampled: 2, n_computed: 0 };
+                    match text {
+                        REFUSED => interview.refused(id, "too long")?,
+                        said => interview.hear(Answer { id, text: said.to_owned(), first, usage })?,
+                    }
                 }
             }
         }
@@ -146,6 +203,7 @@ mod tests {
     struct Notes {
         opinions: BTreeMap<usize, Opinion>,
         stop_after: Option<usize>,
+        spent: Usage,
     }
 
     impl Docket for Notes {
@@ -158,6 +216,10 @@ mod tests {
                 assert!(self.opinions.insert(at, opinion).is_none(), "case {at} was decided twice");
             }
             Ok(())
+        }
+
+        fn spend(&mut self, usage: Usage) {
+            self.spent += usage;
         }
     }
 
@@ -189,6 +251,27 @@ mod tests {
         assert_eq!(contents(4), ["Judge: no.\n\nAnswer with one word only: yes or no."]);
         let ids: Vec<_> = asked.iter().map(|question| question.id).collect();
         assert_eq!(ids, [0, 2, 4, 3, 5]);
+        assert_eq!((notes.spent.n_requests, notes.spent.n_prompt, notes.spent.n_sampled), (5, 50, 10));
+        // No more than was foretold.
+        let at_most = AtMost::of(&judge.prompt, &cases(1)[0]);
+        let n_bytes = asked[3].messages.iter().map(|m| m.content.len()).sum::<usize>();
+        assert!(at_most.n_questions == 2 && at_most.n_bytes_given >= "Judge: no.".len() + n_bytes);
+    }
+
+    #[test]
+    fn a_question_that_is_refused_is_unparsed_with_the_reason_and_the_others_go_on() {
+        let (judge, chat) = judge(&[("yes", &[]), (REFUSED, &[]), ("Hm.", &[]), (REFUSED, &[]), ("no", &[])]);
+        let mut notes = Notes::default();
+        judge.hear(&cases(4), &mut notes).unwrap();
+        let found: Vec<_> = notes.opinions.values().map(|o| (o.verdict, o.answer.as_deref())).collect();
+        let expected = [
+            (Verdict::Corrected, Some("yes")),
+            (Verdict::Unparsed, Some("too long")),
+            (Verdict::Unparsed, Some("too long")),
+            (Verdict::NotCorrected, Some("no")),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!((chat.asked.borrow().len(), notes.spent.n_requests), (5, 3));
     }
 
     #[test]
@@ -209,8 +292,7 @@ mod tests {
 
     #[test]
     fn what_is_written_and_what_is_likely_must_not_differ() {
-        let (yes, no): ([(&str, f64); 2], [(&str, f64); 2]) =
-            ([("Yes", 0.9), ("No", 0.1)], [("Yes", 0.1), ("No", 0.9)]);
+        let (yes, no) = ([("Yes", 0.9), ("No", 0.1)], [("Yes", 0.1), ("No", 0.9)]);
         let (judge, _) = judge(&[("No.", &yes), ("Yes.", &no), ("No.", &no), ("Yes.", &yes)]);
         let mut notes = Notes::default();
         judge.hear(&cases(4), &mut notes).unwrap();

@@ -12,6 +12,9 @@ use crate::Error;
 /// Alternatives of the first token that are asked for; no server refuses so few.
 const N_ALTERNATIVES: usize = 20;
 
+/// Tokens of the answer to the first question: some hosts refuse a limit within which a model did not end thinking.
+const MAX_FIRST_TOKENS: usize = 256;
+
 /// A server's model as a partner in conversations.
 pub struct RemoteChat {
     dispatcher: Dispatcher,
@@ -38,11 +41,8 @@ impl RemoteChat {
     /// # Errors
     /// [`Error::Endpoint`] when it answers in none of the ways it is asked.
     pub fn open(dispatcher: Dispatcher, model: &str) -> Result<Self, Error> {
-        let first = Question {
-            id: 0,
-            messages: vec![midcourse_core::chat::Message::user("Say yes.")],
-            max_new_tokens: 16,
-        };
+        let messages = vec![midcourse_core::chat::Message::user("Say yes.")];
+        let first = Question { id: 0, messages, max_new_tokens: MAX_FIRST_TOKENS };
         let mut chat = Self { dispatcher, model: model.to_owned(), dialect: Dialect::Probabilities };
         let mut refusal = None;
         for dialect in DIALECTS {
@@ -73,7 +73,7 @@ impl RemoteChat {
 }
 
 /// The answer in a reply.
-fn read(question: &Question, reply: &Reply) -> Result<(Answer, Usage), Fault> {
+fn read(question: &Question, reply: &Reply) -> Result<Answer, Fault> {
     let json = reply.json()?;
     let strange = |problem: String| Fault::Strange { problem };
     let choices = array(&json, "choices").map_err(|mistake| strange(mistake.0))?;
@@ -81,6 +81,10 @@ fn read(question: &Question, reply: &Reply) -> Result<(Answer, Usage), Fault> {
     // A model that only thought has said nothing, which is an answer that cannot be understood.
     let text = match field(choice, "message.content") {
         Some(Value::String(text)) => text.clone(),
+        // Some hosts divide what was thought from what is said; only the latter has a text.
+        Some(Value::Array(parts)) => {
+            parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect()
+        }
         Some(Value::Null) | None if field(choice, "message").is_some() => String::new(),
         _ => return Err(strange("field choices.message.content: expected a string".into())),
     };
@@ -96,26 +100,23 @@ fn read(question: &Question, reply: &Reply) -> Result<(Answer, Usage), Fault> {
         n_sampled: count("usage.completion_tokens"),
         n_computed: 0,
     };
-    Ok((Answer { id: question.id, text, first }, usage))
+    Ok(Answer { id: question.id, text, first, usage })
 }
 
 impl Chat for RemoteChat {
-    fn talk(&self, interview: &mut dyn Interview) -> Result<Usage, BoxError> {
-        let mut talk = Talk { chat: self, interview, usage: Usage::default() };
-        self.dispatcher.run(&mut talk, read)?;
-        Ok(talk.usage)
+    fn talk(&self, interview: &mut dyn Interview) -> Result<(), BoxError> {
+        self.dispatcher.run(&mut Talk { chat: self, interview }, read).map(|_| ())
     }
 }
 
 struct Talk<'a> {
     chat: &'a RemoteChat,
     interview: &'a mut dyn Interview,
-    usage: Usage,
 }
 
 impl Source for Talk<'_> {
     type Job = Question;
-    type Answer = (Answer, Usage);
+    type Answer = Answer;
 
     fn next(&mut self) -> Option<(Question, Request)> {
         let question = self.interview.ask()?;
@@ -127,13 +128,14 @@ impl Source for Talk<'_> {
         self.interview.stopping()
     }
 
-    fn done(&mut self, _: Question, answer: Result<(Answer, Usage), Fault>) -> Result<(), BoxError> {
+    fn done(&mut self, question: Question, answer: Result<Answer, Fault>) -> Result<(), BoxError> {
         match answer {
-            Ok((answer, usage)) => {
-                self.usage += usage;
-                self.interview.hear(answer)
-            }
+            Ok(answer) => self.interview.hear(answer),
             Err(Fault::Stopped) => Ok(()),
+            // A filter of contents, or a question longer than the context: the next one may be read.
+            Err(fault @ Fault::Refused { status: 400 | 413 | 422, .. }) => {
+                self.interview.refused(question.id, &fault.to_string())
+            }
             Err(fault) => Err(Box::new(self.chat.dispatcher.error(0, &fault))),
         }
     }

@@ -97,12 +97,20 @@ pub struct Dispatcher {
     max_open: usize,
     patience: Patience,
     seed: u64,
+    /// The environment variable of the key, for hints.
+    key: Option<&'static str>,
 }
 
 impl Dispatcher {
     /// A dispatcher over replicas, at least one, with at most `max_open` requests in flight. `seed` draws waits.
     pub fn new(clients: Vec<Client>, max_open: usize, patience: Patience, seed: u64) -> Self {
-        Self { clients, max_open, patience, seed }
+        Self { clients, max_open, patience, seed, key: None }
+    }
+
+    /// The same; when the key is refused, its environment variable is named.
+    #[must_use]
+    pub fn with_key(self, variable: &'static str) -> Self {
+        Self { key: Some(variable), ..self }
     }
 
     /// The replicas.
@@ -163,7 +171,10 @@ impl Dispatcher {
         let asked = fault.retry_after().map(|asked| format!("; it asks to wait {} s", asked.as_secs()));
         Error::Endpoint {
             problem: format!("{}: {fault}{}", self.clients[replica].address(), asked.unwrap_or_default()),
-            hint: fault.hint().into(),
+            hint: match (fault, self.key) {
+                (Fault::Refused { status: 401 | 403, .. }, Some(key)) => format!("check the key in {key}"),
+                _ => fault.hint().into(),
+            },
         }
     }
 }

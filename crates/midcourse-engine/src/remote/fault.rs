@@ -170,12 +170,14 @@ impl Fault {
     /// What to do next, in one sentence.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Busy { .. } => "lower --concurrency, or try again when the server has less to do",
+            Self::Busy { .. } => {
+                "let fewer requests be in flight, or try again when the server has less to do"
+            }
             Self::Failing { .. } | Self::Broken { .. } => {
-                "look at the server's log; what is recorded is kept, and --resume goes on from there"
+                "look at the server's log; what is recorded is kept, and the run can go on from there"
             }
             Self::Late(_) => {
-                "lower --concurrency if the server is slow; --resume goes on from what is recorded"
+                "let fewer requests be in flight if the server is slow; the run can go on from what is recorded"
             }
             Self::Unreachable { .. } => "check the address and that the server runs, and the proxy variables",
             Self::Refused { status: 401 | 403, .. } => "check the key in the environment",
@@ -190,7 +192,7 @@ impl Fault {
             Self::TooLarge { .. } | Self::NotJson { .. } | Self::Strange { .. } => {
                 "check that the server speaks the API of OpenAI at this address"
             }
-            Self::Stopped => "--resume goes on from what is recorded",
+            Self::Stopped => "the run can go on from what is recorded",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod adapters;
 mod bos;
+mod chatting;
 mod dispatching;
 mod exchanges;
 mod families;

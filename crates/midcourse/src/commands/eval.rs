@@ -10,8 +10,9 @@ use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::local::{BatchLimits, LoadOptions};
 
 use crate::args::EvalArgs;
-use crate::dry_run::{DryRun, Where};
+use crate::dry_run::{DryRun, Judging, Where};
 use crate::failure::Failure;
+use crate::judges::KnownJudge;
 use crate::judging::Bench;
 use crate::manifest::DataIdentity;
 use crate::model::{self, Loading, ModelName, Outline};
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let local = LoadOptions { limits, template, dtype: plan.dtype, adapter: plan.adapter.clone() };
     let loading = Loading { local, endpoint: plan.endpoint.clone(), seed: plan.settings.seed };
     if args.dry_run {
-        return dry_run(args, &plan, &samples, (commit.as_deref(), &loading));
+        return dry_run(args, (&plan, &judge), &samples, (commit.as_deref(), &loading));
     }
     let mut model = model::load_at(&plan.model, commit.as_deref(), &loading)?;
     model.template = model.template.framed(plan.settings.framing.clone());
@@ -140,7 +141,7 @@ fn read_data(plan: &EvalPlan) -> Result<(Samples, Vec<DataIdentity>)> {
 /// Prints what the run would ask for.
 fn dry_run(
     args: &EvalArgs,
-    plan: &EvalPlan,
+    (plan, judge): (&EvalPlan, &KnownJudge),
     samples: &[(Set, Sample)],
     (commit, loading): (Option<&str>, &Loading),
 ) -> Result<u8> {
@@ -153,6 +154,7 @@ fn dry_run(
     };
     let counted =
         DryRun::of(&planned, &plan.settings, asked, tokenizer.counts_tokens(), plan.endpoint.prices);
+    let counted = DryRun { judging: Judging::of(judge, &planned, &plan.settings), ..counted };
     print(&if args.json { serde_json::to_string_pretty(&counted)? } else { counted.text() });
     Ok(0)
 }

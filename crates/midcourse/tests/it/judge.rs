@@ -288,9 +288,22 @@ fn broken_files(fixture: &Fixture) {
 }
 
 /// What is refused, by which code, and what is said; `~` is the fixture and `JUDGE` its scripted judge.
-const REFUSED: [(&str, i32, &str); 18] = [
+const REFUSED: [(&str, i32, &str); 23] = [
     ("~/run --judge http://127.0.0.1:1/v1#m", 4, "http://127.0.0.1:1/v1: no connection"),
-    ("~/run --judge http://127.0.0.1:1/v1", 2, "expected a model's name after #"),
+    (
+        "~/run --judge http://127.0.0.1:1/v1",
+        2,
+        "--judge: http://127.0.0.1:1/v1: expected a model's name after #",
+    ),
+    ("~/run --judge-prices 1,2", 2, "--judge-prices: the judge rule is no endpoint"),
+    ("~/run --judge strings --judge-timeout 9", 2, "--judge-timeout: the judge strings is no endpoint"),
+    ("~/run --judge JUDGE --judge-concurrency 2", 2, "--judge-concurrency: the judge scripted:"),
+    (
+        "~/run --judge http://h/v1#m --judge-concurrency 0",
+        2,
+        "--judge-concurrency: expected 1 to 1024, found 0",
+    ),
+    ("~/run --judge strings --judge-prompt paper", 2, "--judge-prompt: the judge strings is no model"),
     ("~/run --judge nobody", 3, "nobody: expected a model's name"),
     ("~/run --judge-prompt paper", 2, "--judge-prompt: the judge rule is no model"),
     ("~/run --judge-thresholds 0.7,0.2", 2, "expected LOW,HIGH"),

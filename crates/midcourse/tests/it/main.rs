@@ -16,6 +16,7 @@ mod fixtures;
 mod full_disk;
 mod hub;
 mod judge;
+mod judge_endpoint;
 mod kill;
 mod malformed;
 mod pull;

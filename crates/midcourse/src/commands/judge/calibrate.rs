@@ -52,7 +52,13 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<u8> {
     // What shares a prompt is asked about together.
     rows.sort_by(|a, b| (&a.prompt, &a.prefix).cmp(&(&b.prompt, &b.prefix)));
     let mut bench = Bench::new(&known, &plan, &signals)?;
-    let verdicts = verdicts(&rows, &mut bench)?;
+    if args.dry_run {
+        super::print_foretold(&bench.foretell(&cases(&rows)), args.json)?;
+        return Ok(0);
+    }
+    let verdicts = verdicts(&rows, &mut bench);
+    bench.say_cost();
+    let verdicts = verdicts?;
     let Some(verdicts) = verdicts else {
         let hint = "the same command goes on where this one stopped: what was judged is in the cache".into();
         return Err(signals.failure(hint).context("the judge left rows out")?.into());
@@ -82,21 +88,23 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<u8> {
 
 /// What the judge says of every row; none when a signal has stopped it.
 fn verdicts(rows: &[LabelledRow], bench: &mut Bench) -> Result<Option<Vec<Verdict>>> {
-    let cases = rows.iter().map(|LabelledRow { prompt, prefix, completion, .. }| Case {
-        prompt,
-        prefix,
-        continuation: completion,
-        ending: Ending::Ended,
-    });
-    let cases: Vec<Case> = cases.collect();
     let mut verdicts = vec![None; rows.len()];
-    bench.judge(&cases, &mut |opinions| {
+    bench.judge(&cases(rows), &mut |opinions| {
         for (at, opinion) in opinions {
             verdicts[at] = Some(opinion.verdict);
         }
         Ok(())
     })?;
     Ok(verdicts.into_iter().collect())
+}
+
+/// What a judge is shown of the rows.
+fn cases(rows: &[LabelledRow]) -> Vec<Case<'_>> {
+    fn case(row: &LabelledRow) -> Case<'_> {
+        let LabelledRow { prompt, prefix, completion, .. } = row;
+        Case { prompt, prefix, continuation: completion, ending: Ending::Ended }
+    }
+    rows.iter().map(case).collect()
 }
 
 /// The weights of an export's rows; none for other rows, which stand for themselves.

@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use midcourse_core::eval::Judgement;
 use midcourse_core::metrics::Scores;
+use serde::{Deserialize, Serialize};
 
 use crate::args::{JudgeArgs, JudgeCommand};
 use crate::calibration;
+use crate::dry_run::{Judging, NOTHING_ASKED};
 use crate::failure::Failure;
-use crate::judges::{JudgeIdentity, JudgeOptions};
-use crate::judging::{self, Bench, Recorded};
+use crate::judges::JudgeIdentity;
+use crate::judging::{self, Bench, JudgingCost, Recorded};
 use crate::manifest::Manifest;
 use crate::pages;
 use crate::run_dir::{self, Opening, RunDir};
@@ -28,7 +30,7 @@ pub(crate) fn run(args: &JudgeArgs) -> Result<u8> {
         (Some(JudgeCommand::Agreement(args)), _) => agreement::run(args),
         (Some(JudgeCommand::Export(args)), _) => export::run(args),
         (Some(JudgeCommand::Calibrate(args)), _) => calibrate::run(args),
-        (None, Some(run)) => judge(run, &args.options, args.json),
+        (None, Some(run)) => judge(run, args),
         (None, None) => Err(Failure::Usage {
             problem: "the directory of a run is missing".into(),
             hint: "`midcourse judge --help` lists what can be given".into(),
@@ -104,23 +106,32 @@ impl FinishedRun {
 }
 
 /// Judges a finished run with another judge, or with its own one again.
-fn judge(run: &Path, options: &JudgeOptions, json: bool) -> Result<u8> {
-    let plan = options.resolve()?;
+fn judge(run: &Path, args: &JudgeArgs) -> Result<u8> {
+    let plan = args.options.resolve()?;
     let known = plan.identify()?;
     let calibration = plan.calibration.as_deref().map(|path| calibration::read(path, &known.identity));
     let calibration = calibration.transpose()?;
     let signals = Signals::listen().context("listening for signals")?;
     let run = FinishedRun::open(run)?;
     let own = run.is_of(&known.identity);
+    if args.dry_run {
+        let name = if own { PathBuf::new() } else { judged_at(&known.identity.id).into() };
+        let bench = Bench::new(&known, &plan, &signals)?;
+        let foretold = judging::foretell(&run.dir, &name.join(run_dir::JUDGEMENTS), &run.recorded, &bench)?;
+        print_foretold(&foretold, args.json)?;
+        return Ok(0);
+    }
     let (at, judgements) = if own {
         (PathBuf::new(), run.judgements(&run.scores.judge)?)
     } else {
         let at = judged_at(&known.identity.id);
-        open_judged(&run.dir, &at, &known.identity)?;
+        let earlier = open_judged(&run.dir, &at, &known.identity)?;
         let mut bench = Bench::new(&known, &plan, &signals)?;
         let name = format!("{at}/{}", run_dir::JUDGEMENTS);
-        let judgements = judging::judge_trials(&run.dir, &name, &run.recorded, &mut bench)?;
-        (at.into(), judgements)
+        let judgements = judging::judge_trials(&run.dir, &name, &run.recorded, &mut bench);
+        bench.say_cost();
+        write_judge(&run.dir, &at, &JudgeFile { cost: bench.cost(earlier.cost), ..earlier })?;
+        (at.into(), judgements?)
     };
     if let Some(failure) = signals.failure("the same command goes on where this one stopped".into()) {
         return Err(failure.into());
@@ -144,24 +155,52 @@ fn judge(run: &Path, options: &JudgeOptions, json: bool) -> Result<u8> {
         pages::write(&run.dir)?;
     }
     let judged = run.dir.path.join(&at);
-    print(&if json { text } else { pages::terminal_of(&run.dir.path, &judged)? });
+    print(&if args.json { text } else { pages::terminal_of(&run.dir.path, &judged)? });
     say(&format!("judgements: {}", judged.join(run_dir::JUDGEMENTS).display()));
     Ok(0)
 }
 
+/// `judge.json`: a judge that was added to a run.
+#[derive(Debug, Serialize, Deserialize)]
+struct JudgeFile {
+    #[serde(flatten)]
+    identity: JudgeIdentity,
+    /// What the requests to its server cost, over all sessions; null of other judges.
+    #[serde(default)]
+    cost: Option<JudgingCost>,
+}
+
+/// The name of a judge's own file in its place.
+const JUDGE: &str = "judge.json";
+
 /// Makes the place of a judge in a run's directory, or finds the same judge there.
-fn open_judged(dir: &RunDir, at_name: &str, judge: &JudgeIdentity) -> Result<()> {
+fn open_judged(dir: &RunDir, at_name: &str, judge: &JudgeIdentity) -> Result<JudgeFile> {
     let path = dir.file(at_name);
     std::fs::create_dir_all(&path).map_err(at(&path))?;
-    let file = path.join("judge.json");
+    let file = path.join(JUDGE);
     if file.exists() {
         let text = std::fs::read_to_string(&file).map_err(at(&file))?;
-        let earlier: Option<JudgeIdentity> = serde_json::from_str(&text).ok();
-        if !earlier.is_some_and(|earlier| earlier.is_same(judge)) {
+        let earlier: Option<JudgeFile> = serde_json::from_str(&text).ok();
+        return Ok(earlier.filter(|earlier| earlier.identity.is_same(judge)).ok_or_else(|| {
             let difference = format!("another judge that is called {}, too", judge.id);
-            return Err(StorageError::Mismatch { path, difference }.into());
-        }
-        return Ok(());
+            StorageError::Mismatch { path, difference }
+        })?);
     }
-    Ok(dir.write(&format!("{at_name}/judge.json"), &(serde_json::to_string_pretty(judge)? + "\n"))?)
+    let judge = JudgeFile { identity: judge.clone(), cost: None };
+    write_judge(dir, at_name, &judge)?;
+    Ok(judge)
+}
+
+fn write_judge(dir: &RunDir, at_name: &str, judge: &JudgeFile) -> Result<()> {
+    Ok(dir.write(&format!("{at_name}/{JUDGE}"), &(serde_json::to_string_pretty(judge)? + "\n"))?)
+}
+
+/// Prints what judging would ask for.
+fn print_foretold(foretold: &Judging, json: bool) -> Result<()> {
+    print(&if json {
+        serde_json::to_string_pretty(foretold)?
+    } else {
+        format!("{}\n{NOTHING_ASKED}", foretold.text())
+    });
+    Ok(())
 }

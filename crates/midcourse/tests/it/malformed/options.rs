@@ -15,7 +15,7 @@ pub(super) fn cases() -> Cases {
 }
 
 /// Values of flags that are refused.
-const WRONG: [(&str, &[&str]); 14] = [
+const WRONG: [(&str, &[&str]); 15] = [
     ("prefix-lengths", &["", "-10", "30,10", "10,10", "80..10:10", "1..9:0", "ten", "10:", "..", "1..2:3:4"]),
     ("prefix-lengths", &["1..99999999999", "10.5", "10,,20", "0x10", "10;20", "1e3", "10..80:-10"]),
     ("paths", &["0", "-1", "1.5", "many", "100001", "99999999999999999999"]),
@@ -25,6 +25,7 @@ const WRONG: [(&str, &[&str]); 14] = [
     ("unit", &["chars", "", "Tokens"]),
     ("mode", &["closed", "open_turn"]),
     ("judge-thresholds", &["0.5", "0.6,0.4", "-1,0.5", "0,2", "a,b", ""]),
+    ("judge-prices", &["1", "1,", "-1,2", "a,b", ""]),
     ("early-stop", &["maybe", "true"]),
     ("preset", &["huge", ""]),
     ("threads", &["0", "-1", "all"]),
