@@ -184,7 +184,7 @@ const FAULTS: [Fault; 39] = [
             json["choices"].as_array_mut().unwrap().pop();
             fault_server::json(&json.to_string())
         },
-        "paths: expected 4, found 3",
+        "expected at least one, found none",
     ),
     passing(
         "a choice twice",
@@ -198,8 +198,8 @@ const FAULTS: [Fault; 39] = [
     ),
     passing(
         "an end of another kind",
-        |exchange| altered(exchange, "/choices/0/finish_reason", json!("content_filter")),
-        "content_filter",
+        |exchange| altered(exchange, "/choices/0/finish_reason", json!("abort")),
+        "abort",
     ),
     passing(
         "the model input again",
@@ -340,6 +340,22 @@ fn a_fault_that_stays_ends_the_run_and_resuming_completes_it() {
         proxy.heal();
         ground.completes(&proxy, &out, &["--resume"])
     });
+}
+
+#[test]
+fn a_path_that_a_filter_withholds_is_a_failed_trial_and_tried_again() {
+    let ground = Ground::new();
+    let withheld: Spoil = |exchange| altered(exchange, "/choices/0/finish_reason", json!("content_filter"));
+    let proxy = Proxy::start(&ground.server, move |n| (n == FIRST).then_some(withheld));
+    let output = Output::of(&mut eval_at(&ground.fixture, &proxy.server, "run", &[]));
+    assert!(output.code == 1 && output.stderr.contains("1 trials failed"), "{output:?}");
+    let [trials, _] = records(&ground.fixture, "run");
+    let failed: Vec<&str> = trials.lines().filter(|line| line.contains("\"status\":\"failed\"")).collect();
+    assert!(failed.len() == 1 && failed[0].contains("filter of content"), "{failed:?}");
+    assert_eq!(trials.lines().count(), ground.expected[0].lines().count());
+    proxy.heal();
+    Output::of(&mut eval_at(&ground.fixture, &proxy.server, "run", &["--resume"])).done();
+    assert_eq!(records(&ground.fixture, "run"), ground.expected);
 }
 
 #[test]
