@@ -209,8 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_written_and_what_is_likely_must_not_differ() {
-        let (yes, no): ([(&str, f64); 2], [(&str, f64); 2]) =
-            ([("Yes", 0.9), ("No", 0.1)], [("Yes", 0.1), ("No", 0.9)]);
+        let (yes, no) = ([("Yes", 0.9), ("No", 0.1)], [("Yes", 0.1), ("No", 0.9)]);
         let (judge, _) = judge(&[("No.", &yes), ("Yes.", &no), ("No.", &no), ("Yes.", &yes)]);
         let mut notes = Notes::default();
         judge.hear(&cases(4), &mut notes).unwrap();
