@@ -5,7 +5,8 @@
 //! their intervals those of [`super::interval`]: where every prompt has one row, the exact bound among them is
 //! Clopper and Pearson's, which is why no other is used. κ has the studentised bootstrap over prompts, its standard
 //! error from the delta method (Yang and Zhou, *Kappa statistic for clustered matched-pair data*, Statistics in
-//! Medicine 33, 2014; for single rows it is that of Fleiss, Cohen and Everitt, 1969).
+//! Medicine 33, 2014; for single rows it is that of Fleiss, Cohen and Everitt, 1969). Where fewer than ten prompts
+//! differ it is widened to the κ of the agreement's bounds.
 //!
 //! Rows may be weighed: a sample that was drawn by verdict speaks for the run only with the inverse of the
 //! probability of each row to be drawn. Where weights differ, the intervals of κ, sensitivity and specificity are those
@@ -36,6 +37,10 @@ use super::interval::{N_RESAMPLES, tails};
 use super::table::{Paths, Table};
 use super::{Estimate, interval};
 use crate::judge::Verdict;
+
+/// Prompts with differences from which on the bootstrap alone tells how far κ may be off: with fewer, its interval also
+/// holds the κ of both bounds of the agreement under the same margins.
+const LEAST_DIFFERING: usize = 10;
 
 /// A row that was judged twice.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,12 +117,12 @@ pub fn agreement(pairs: &[Pair], seed: u64) -> Agreement {
     let agreement = interval::estimate(&Table::of_weighed(rows), seed);
     let confusion = sum(&prompts);
     let kappa = confusion.kappa();
-    let kappa_ci = agreement.zip(kappa).map(|(agreement, kappa)| match by_verdict(&parsed, &prompts) {
-        Some(by_verdict) => {
-            let drawn = by_verdict.draws(seed);
-            by_verdict::interval(drawn.iter().map(|c| c.kappa().unwrap_or(kappa)).collect(), kappa)
-        }
-        None => studentised(&prompts, kappa, seed).unwrap_or_else(|| confusion.kappas(agreement.ci)),
+    let kappa_ci = agreement.zip(kappa).map(|(agreement, kappa)| {
+        let Some(by_verdict) = by_verdict(&parsed, &prompts) else {
+            return kappa_interval(&prompts, kappa, agreement, seed);
+        };
+        let drawn = by_verdict.draws(seed);
+        by_verdict::interval(drawn.iter().map(|c| c.kappa().unwrap_or(kappa)).collect(), kappa)
     });
     Agreement {
         n: parsed.len(),
@@ -244,6 +249,11 @@ fn by_prompt(pairs: &[&Pair]) -> Vec<Confusion> {
     prompts
 }
 
+/// Prompts in which the two differ at least once.
+fn n_differing(prompts: &[Confusion]) -> usize {
+    prompts.iter().filter(|c| c.first_only + c.second_only > 0.0).count()
+}
+
 fn sum<'a>(prompts: impl IntoIterator<Item = &'a Confusion>) -> Confusion {
     let mut total = Confusion::default();
     prompts.into_iter().for_each(|prompt| total.add(prompt));
@@ -288,7 +298,17 @@ fn measured(table: &Table, n_rows: usize, seed: u64) -> Option<Measured> {
     Some(Measured { rate, ci, n_effective: worth.min(n_rows as f64) })
 }
 
-/// The 95 % interval of κ; none when its standard error is 0.
+/// The 95 % interval of κ, where all rows have the same weight.
+fn kappa_interval(prompts: &[Confusion], kappa: f64, agreement: Estimate, seed: u64) -> [f64; 2] {
+    let [low, high] = sum(prompts).kappas(agreement.ci);
+    match studentised(prompts, kappa, seed) {
+        Some(ci) if n_differing(prompts) >= LEAST_DIFFERING => ci,
+        Some(ci) => [ci[0].min(low), ci[1].max(high)],
+        None => [low, high],
+    }
+}
+
+/// The studentised 95 % interval of κ; none when its standard error is 0.
 fn studentised(prompts: &[Confusion], kappa: f64, seed: u64) -> Option<[f64; 2]> {
     let mut drawn: Vec<usize> = (0..prompts.len()).collect();
     let error = error(prompts, &drawn)?;
@@ -428,6 +448,24 @@ mod tests {
         assert_eq!((one_kind.kappa, one_kind.kappa_ci), (None, None));
         let nothing = agreement(&[], 0);
         assert_eq!((nothing.n, nothing.agreement, nothing.kappa), (0, None, None));
+    }
+
+    /// The bootstrap, which knows one difference only, would end at the estimate.
+    #[test]
+    fn judges_that_hardly_differ_still_leave_doubt() {
+        let names: Vec<String> = (0..200).map(|at| at.to_string()).collect();
+        let pair = |(at, prompt)| {
+            let first = if at < 100 { Corrected } else { NotCorrected };
+            let second = if at < 101 { Corrected } else { NotCorrected };
+            Pair { prompt, weight: 1.0, first, second }
+        };
+        let pairs: Vec<Pair> = names.iter().map(String::as_str).enumerate().map(pair).collect();
+        let found = agreement(&pairs, 0);
+        let ([agreement, _], [low, high]) = (found.agreement.unwrap().ci, found.kappa_ci.unwrap());
+        assert_near(found.kappa.unwrap(), 0.99, 1e-3);
+        // By chance ½.
+        assert!(low <= 2.0 * agreement - 1.0 + 1e-9 && low > 0.9, "{low}, agreement from {agreement}");
+        assert_near(high, 1.0, 1e-9);
     }
 
     proptest! {
