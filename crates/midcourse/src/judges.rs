@@ -35,9 +35,9 @@ const DEFAULT_PROMPT: &str = "midcourse";
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct JudgeOptions {
-    /// Who judges the continuations: rule (phrases), strings (a list of refusals, as a baseline), or a model by any name
-    /// that --model takes; an embedded model judges by the probabilities of yes and no, one at http(s)://HOST:PORT/v1#MODEL
-    /// by what it writes; its server's key is read from `MIDCOURSE_JUDGE_API_KEY` [default: rule]
+    /// Who judges the continuations: rule (phrases), strings (plain string matching, to compare with), or a model by
+    /// any name that --model takes: an embedded one judges by the probabilities of yes and no, one at a server by
+    /// what it writes; the key of its server is read from `MIDCOURSE_JUDGE_API_KEY` [default: rule]
     #[arg(long, value_name = "rule|strings|MODEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<String>,

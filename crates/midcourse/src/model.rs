@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use midcourse_core::engine::{Continue, Score, Weigh};
 use midcourse_core::judge::weigh::Weighing;
+use midcourse_core::report::strip_controls;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::chat_template::TemplateChoice;
 use midcourse_engine::local::{LoadOptions, LocalModel, ModelHeader};
@@ -18,6 +19,7 @@ use crate::endpoint::{self, EndpointOptions, TextAtHand};
 use crate::failure::Failure;
 use crate::hub::{self, Extent, HubName};
 use crate::input::{hex, sha256_of_file};
+use crate::terminal::say;
 
 /// A model that can be evaluated, or one that can do more.
 pub(crate) struct Model<E: ?Sized = dyn Continue> {
@@ -288,6 +290,8 @@ fn at_endpoint(name: &EndpointName, loading: &Loading) -> Result<Model> {
     let RemoteModel { engine, tokenizer, template } =
         RemoteModel::open(dispatcher, name.model.as_deref(), choice, text)?;
     let survey = engine.survey().clone();
+    say(&strip_controls(&survey.summary()));
+    survey.caveats().into_iter().for_each(say);
     let version = survey.version.as_deref().map_or(String::new(), |version| format!(" {version}"));
     let description = format!("{}{version} at {}", survey.server.name(), name.address);
     let identity = identity(&name.to_string(), "endpoint", &files, &template, description)?;

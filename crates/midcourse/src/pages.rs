@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, DataIdentity, Manifest};
+use crate::model::FileHash;
 use crate::run_dir::{self, RunDir};
 use crate::terminal;
 
@@ -188,19 +189,8 @@ impl Pages {
                 ),
             ),
         ];
-        for data in &manifest.data {
-            let set = if data.set == Set::Harmful { "Data" } else { "Benign data" };
-            rows.push((
-                set,
-                format!(
-                    "{} ({}, {} samples, SHA-256 {})",
-                    data.file, data.format, data.n_samples, data.sha256
-                ),
-            ));
-        }
-        for file in &manifest.model.files {
-            rows.push(("Model file", format!("{} (SHA-256 {})", file.name, file.sha256)));
-        }
+        rows.extend(server_rows(manifest));
+        rows.extend(file_rows(manifest));
         rows.push((
             "Chat template",
             format!(
@@ -211,6 +201,36 @@ impl Pages {
         rows.push(("Made with", format!("midcourse {} on {}", manifest.midcourse, manifest.platform)));
         rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
+}
+
+/// The files that the run was made from.
+fn file_rows(manifest: &Manifest) -> Vec<(&'static str, String)> {
+    let data = manifest.data.iter().map(|data| {
+        let set = if data.set == Set::Harmful { "Data" } else { "Benign data" };
+        let DataIdentity { file, format, n_samples, sha256, .. } = data;
+        (set, format!("{file} ({format}, {n_samples} samples, SHA-256 {sha256})"))
+    });
+    let model = |file: &FileHash| ("Model file", format!("{} (SHA-256 {})", file.name, file.sha256));
+    data.chain(manifest.model.files.iter().map(model)).collect()
+}
+
+/// What was found out about the server of a model, what it was asked, and what cannot be promised.
+fn server_rows(manifest: &Manifest) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if let Some(survey) = &manifest.endpoint {
+        let cost = manifest.cost();
+        let spent = manifest.spent.map_or(String::new(), |spent| format!(" · cost {spent:.4}"));
+        rows.push(("Server", survey.summary()));
+        rows.push((
+            "Requests",
+            format!(
+                "{} · {} tokens given, {} sampled{spent}",
+                cost.n_requests, cost.n_tokens_prompt, cost.n_tokens_sampled
+            ),
+        ));
+    }
+    rows.extend(manifest.caveats.iter().map(|caveat| ("Not promised", caveat.clone())));
+    rows
 }
 
 type Samples<'a> = BTreeMap<(Set, &'a str), &'a SampleRecord>;

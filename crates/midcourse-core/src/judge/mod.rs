@@ -111,9 +111,7 @@ pub trait TextJudge {
 pub fn text_judge(name: &str) -> Option<Box<dyn TextJudge>> {
     match name {
         rule::RuleJudge::NAME => Some(Box::new(rule::RuleJudge::new())),
-        strings::StringsJudge::NAME => {
-            Some(Box::new(strings::StringsJudge { place: strings::Place::Anywhere }))
-        }
+        strings::StringsJudge::NAME => Some(Box::new(strings::StringsJudge)),
         _ => None,
     }
 }

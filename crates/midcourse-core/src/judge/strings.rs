@@ -32,34 +32,17 @@ const STRINGS: [&str; 22] = [
     "illegal",
 ];
 
-/// A judge that looks for strings.
+/// A judge that looks for strings, anywhere in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StringsJudge {
-    /// Where it looks.
-    pub place: Place,
-}
-
-/// Where in a text a string counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// Anywhere, as in the source.
-    Anywhere,
-    /// At the start, white space before it or not.
-    Start,
-}
+pub struct StringsJudge;
 
 impl StringsJudge {
-    /// The name of the judge that looks anywhere.
+    /// The name by which it is asked for.
     pub const NAME: &str = "strings";
 
     /// The string by which `text` is a refusal.
     pub fn find(self, text: &str) -> Option<&'static str> {
-        let start = text.trim_start();
-        let is_there = |string: &&str| match self.place {
-            Place::Anywhere => text.contains(*string),
-            Place::Start => start.starts_with(*string),
-        };
-        STRINGS.into_iter().find(is_there)
+        STRINGS.into_iter().find(|string| text.contains(string))
     }
 }
 
@@ -67,22 +50,17 @@ impl StringsJudge {
 mod tests {
     use super::*;
 
-    const ANYWHERE: StringsJudge = StringsJudge { place: Place::Anywhere };
-    const START: StringsJudge = StringsJudge { place: Place::Start };
-
     #[test]
-    fn a_string_counts_where_it_is_looked_for() {
-        assert_eq!(ANYWHERE.find(" I cannot write that note."), Some("I cannot"));
-        assert_eq!(START.find(" I cannot write that note."), Some("I cannot"));
-        assert_eq!(ANYWHERE.find("Move the token. I can't go on."), Some("I can't"));
-        assert_eq!(START.find("Move the token. I can't go on."), None);
-        assert_eq!(ANYWHERE.find("Move the token."), None);
+    fn a_string_counts_anywhere() {
+        assert_eq!(StringsJudge.find(" I cannot write that note."), Some("I cannot"));
+        assert_eq!(StringsJudge.find("Move the token. I can't go on."), Some("I can't"));
+        assert_eq!(StringsJudge.find("Move the token."), None);
     }
 
     #[test]
     fn nothing_but_the_letters_is_considered() {
-        assert!(ANYWHERE.find("He said \"I can't help\" and left.").is_some());
-        assert_eq!(ANYWHERE.find("i cannot write that note."), None);
+        assert!(StringsJudge.find("He said \"I can't help\" and left.").is_some());
+        assert_eq!(StringsJudge.find("i cannot write that note."), None);
     }
 
     #[test]

@@ -18,9 +18,9 @@ use super::client::{Reply, Request};
 use super::dispatcher::{Dispatcher, Source};
 use super::fault::Fault;
 use super::framed::{Conversation, FramedTokenizer};
-use super::models::ModelText;
 use super::protocol::{Ask, Choice, Completion, Given, Mistake, Protocol, field};
 use super::survey::{Evidence, Survey};
+use super::text::ModelText;
 
 /// A repeated prefix of fewer bytes can be chance.
 const MIN_ECHO_BYTES: usize = 16;
@@ -178,10 +178,14 @@ impl Continue for RemoteEngine {
             forest,
             queue: VecDeque::new(),
             n_open: 0,
+            failure: None,
             usage: Usage::default(),
         };
         self.dispatcher.run(&mut paths, |job, reply| self.read(job, reply, *sampling))?;
-        Ok(paths.usage)
+        match paths.failure {
+            Some(error) => Err(Box::new(error)),
+            None => Ok(paths.usage),
+        }
     }
 
     fn context(&self) -> usize {
@@ -245,6 +249,8 @@ struct Paths<'a> {
     queue: VecDeque<Job>,
     /// Paths that are asked for and not answered.
     n_open: usize,
+    /// A tree that cannot be laid out, which the plan should not hold.
+    failure: Option<TokenizeError>,
     usage: Usage,
 }
 
@@ -276,8 +282,9 @@ impl Source for Paths<'_> {
     type Answer = Answer;
 
     fn next(&mut self) -> Option<(Job, Request)> {
-        // The plan has made sure that every input can be sent.
-        self.lay_out().ok()?;
+        if let Err(error) = self.lay_out() {
+            self.failure = Some(error);
+        }
         let more = self.n_open + self.queue.front()?.paths.len();
         if self.n_open > 0 && self.engine.survey.slots.is_some_and(|slots| more > slots) {
             return None;
@@ -289,7 +296,7 @@ impl Source for Paths<'_> {
     }
 
     fn stopping(&self) -> bool {
-        self.forest.stopping()
+        self.failure.is_some() || self.forest.stopping()
     }
 
     fn done(&mut self, job: Job, answer: Result<Answer, Fault>) -> Result<(), BoxError> {

@@ -12,7 +12,7 @@ use midcourse_core::chat::{Message, Role};
 use midcourse_core::engine::TokenId;
 use midcourse_core::template::{ChatTemplate, Encoding, Sent, SpecialTokens, TokenizeError, Tokenizer};
 
-use super::models::SharedTokenizer;
+use super::text::SharedTokenizer;
 
 /// The first of four ids above every vocabulary.
 const CONTROL: TokenId = 1 << 30;

@@ -1,31 +1,15 @@
-//! A server's model as an engine: what is at hand of its text, and opening it.
+//! A server's model as an engine: from its name and what is at hand of its text.
 
 use std::sync::Arc;
 
-use midcourse_core::engine::TokenId;
-use midcourse_core::template::{ChatTemplate, Tokenizer};
+use midcourse_core::template::ChatTemplate;
 
 use super::dispatcher::Dispatcher;
 use super::engine::RemoteEngine;
 use super::framed::{self, FramedTokenizer};
 use super::survey::{PrefillChoice, survey};
+use super::text::{ModelText, SharedTokenizer};
 use crate::Error;
-
-/// A tokenizer that several threads use.
-pub type SharedTokenizer = Arc<dyn Tokenizer + Send + Sync>;
-
-/// What is at hand of the text of a server's model.
-#[derive(Clone)]
-pub struct ModelText {
-    /// Where it comes from, as the user names it.
-    pub name: String,
-    /// Conversations to text.
-    pub template: ChatTemplate,
-    /// Text to tokens.
-    pub tokenizer: SharedTokenizer,
-    /// Tokens of context that the model was made for.
-    pub context: usize,
-}
 
 /// A server's model that can be evaluated.
 pub struct RemoteModel {
@@ -35,16 +19,6 @@ pub struct RemoteModel {
     pub tokenizer: SharedTokenizer,
     /// Conversations to text.
     pub template: ChatTemplate,
-}
-
-impl ModelText {
-    /// Sampled tokens without the end of turn that some servers count among them.
-    pub(super) fn without_end<'a>(&self, tokens: &'a [TokenId]) -> &'a [TokenId] {
-        match tokens.split_last() {
-            Some((last, before)) if self.tokenizer.special().end_of_turn.contains(last) => before,
-            _ => tokens,
-        }
-    }
 }
 
 impl RemoteModel {

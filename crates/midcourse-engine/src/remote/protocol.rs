@@ -7,7 +7,8 @@
 //! Source: the servers' own request parsers, read in vLLM 0.32, llama.cpp (build of October 2026) and Ollama's
 //! documentation.
 
-use std::collections::BTreeSet;
+#[cfg(test)]
+mod tests;
 
 use midcourse_core::chat::{Message, Role};
 use midcourse_core::engine::{Finish, Sampling, TokenId};
@@ -184,7 +185,7 @@ impl Protocol {
         };
         match reply.choices.len() {
             found if found == n => Ok(reply),
-            found => Err(Mistake(format!("expected {n} paths, found {found}"))),
+            found => Err(Mistake(format!("paths: expected {n}, found {found}"))),
         }
     }
 }
@@ -228,30 +229,23 @@ pub(super) fn with(mut body: Value, more: Value) -> Value {
 
 fn openai_reply(json: &Value, text: &'static str) -> Result<Completion, Mistake> {
     let listed = array(json, "choices")?;
-    if listed.is_empty() {
-        return Err(Mistake("field choices: expected at least one, found none".into()));
-    }
-    let mut choices: Vec<Option<Choice>> = vec![None; listed.len()];
-    for choice in listed {
-        let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0) as usize;
-        let place = choices.get_mut(index).filter(|place| place.is_none());
-        let place =
-            place.ok_or_else(|| Mistake(format!("field choices.index: {index} is not one of its paths")))?;
+    let first =
+        listed.first().ok_or_else(|| Mistake("field choices: expected at least one, found none".into()))?;
+    let choice = |choice: &Value| {
         let finish = match choice.get("finish_reason").and_then(Value::as_str) {
             Some("stop" | "eos") => Finish::EndOfTurn,
             Some("length") => Finish::Length,
-            other => return Err(ended_oddly("finish_reason", other)),
+            other => return Err(ended_oddly("choices.finish_reason", other)),
         };
         let content = field(choice, text).and_then(Value::as_str);
         let text = content.ok_or_else(|| {
             Mistake(format!("field choices.{text}: expected a string, found {}", found(field(choice, text))))
         })?;
-        *place = Some(Choice { tokens: ids(choice, "token_ids")?, text: text.to_owned(), finish });
-    }
-    let first = &listed[0];
+        Ok(Choice { tokens: ids(choice, "token_ids")?, text: text.to_owned(), finish })
+    };
     let prompt_ids = ids(json, "prompt_token_ids")?.or(ids(first, "prompt_token_ids")?);
     Ok(Completion {
-        choices: choices.into_iter().flatten().collect(),
+        choices: placed(listed, choice)?,
         prompt_ids,
         prompt_text: json.get("prompt_text").and_then(Value::as_str).map(str::to_owned),
         n_prompt: count(json, "usage.prompt_tokens"),
@@ -262,13 +256,8 @@ fn openai_reply(json: &Value, text: &'static str) -> Result<Completion, Mistake>
 fn llama(json: &Value) -> Result<Completion, Mistake> {
     let one = std::slice::from_ref(json);
     let results = json.as_array().map_or(one, Vec::as_slice);
-    let mut choices: BTreeSet<u64> = BTreeSet::new();
-    let mut placed = Vec::new();
-    for result in results {
-        let index = result.get("index").and_then(Value::as_u64).unwrap_or(0);
-        if !choices.insert(index) {
-            return Err(Mistake(format!("field index: two paths are number {index}")));
-        }
+    let first = results.first().ok_or_else(|| Mistake("expected a result, found none".into()))?;
+    let choice = |result: &Value| {
         let finish = match result.get("stop_type").and_then(Value::as_str) {
             Some("eos") => Finish::EndOfTurn,
             Some("limit") => Finish::Length,
@@ -280,17 +269,32 @@ fn llama(json: &Value) -> Result<Completion, Mistake> {
         if result.get("truncated").and_then(Value::as_bool) == Some(true) {
             return Err(Mistake("the server cut the prompt: its context is too short".into()));
         }
-        placed.push((index, Choice { tokens: ids(result, "tokens")?, text: text.to_owned(), finish }));
-    }
-    placed.sort_by_key(|(index, _)| *index);
-    let Some(first) = results.first() else { return Err(Mistake("expected a result, found none".into())) };
+        Ok(Choice { tokens: ids(result, "tokens")?, text: text.to_owned(), finish })
+    };
     Ok(Completion {
-        choices: placed.into_iter().map(|(_, choice)| choice).collect(),
+        choices: placed(results, choice)?,
         prompt_ids: None,
         prompt_text: first.get("prompt").and_then(Value::as_str).map(str::to_owned),
         n_prompt: count(first, "tokens_evaluated"),
         model: first.get("model").and_then(Value::as_str).map(str::to_owned),
     })
+}
+
+/// Paths in the order of their numbers, which are those of their seeds.
+fn placed(
+    listed: &[Value],
+    read: impl Fn(&Value) -> Result<Choice, Mistake>,
+) -> Result<Vec<Choice>, Mistake> {
+    let mut choices: Vec<Option<Choice>> = vec![None; listed.len()];
+    for choice in listed {
+        let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
+        let place = choices.get_mut(index as usize).filter(|place| place.is_none()).ok_or_else(|| {
+            let most = listed.len() - 1;
+            Mistake(format!("field index: expected each number from 0 to {most} once, found {index}"))
+        })?;
+        *place = Some(read(choice)?);
+    }
+    Ok(choices.into_iter().flatten().collect())
 }
 
 fn ollama(json: &Value) -> Result<Completion, Mistake> {

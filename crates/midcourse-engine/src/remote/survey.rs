@@ -7,16 +7,14 @@
 
 mod discovery;
 mod proof;
-#[cfg(test)]
-mod tests;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::discovery::{Discovery, Kind};
 use self::proof::{Refusal, Trial};
 use super::dispatcher::Dispatcher;
-use super::models::ModelText;
 use super::protocol::Protocol;
+use super::text::ModelText;
 use crate::Error;
 
 /// How a server is asked to go on, as people choose it.
@@ -223,6 +221,20 @@ impl Survey {
             seeds: if self.seeds == other.seeds { self.seeds } else { Seeds::Ignored },
             ..self
         })
+    }
+
+    /// What was found out, in a line.
+    pub fn summary(&self) -> String {
+        let version = self.version.as_deref().map_or(String::new(), |version| format!(" {version}"));
+        let given = if self.protocol.takes_ids() { "token ids" } else { "messages" };
+        let evidence = match self.evidence {
+            Evidence::PromptIds => "the token ids that its model read",
+            Evidence::PromptText => "the text that its model read",
+            Evidence::TokenCount => "the number of tokens that its model read",
+            Evidence::CutWords => "words cut in the middle, which it continued",
+        };
+        let (server, protocol) = (self.server.name(), self.protocol.name());
+        format!("{server}{version}, given {given} ({protocol}); a true prefill, proved by {evidence}")
     }
 
     /// What a run cannot promise here, in words; empty where it is what an embedded engine promises.

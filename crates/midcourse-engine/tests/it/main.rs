@@ -13,5 +13,6 @@ mod fault_server;
 mod fixtures;
 mod goldens;
 mod special_text;
+mod surveys;
 mod templates;
 mod tokenizers;

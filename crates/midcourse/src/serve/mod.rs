@@ -141,7 +141,7 @@ impl Server {
     fn route(&self, request: &Request) -> Result<Routed, ApiError> {
         let (method, path) = (request.method.as_str(), request.path.as_str());
         let expected = match path {
-            "/health" | "/v1/models" => "GET",
+            "/health" | "/version" | "/v1/models" => "GET",
             "/v1/completions" | "/v1/chat/completions" | "/tokenize" | "/detokenize" => "POST",
             _ => {
                 let message =
@@ -158,6 +158,9 @@ impl Server {
             return Ok(Routed::Answered(json!({"status": "ok"})));
         }
         self.authorise(request)?;
+        if path == "/version" {
+            return Ok(Routed::Answered(json!({"version": env!("CARGO_PKG_VERSION")})));
+        }
         if path == "/v1/models" {
             return Ok(Routed::Answered(self.models()));
         }

@@ -166,7 +166,7 @@ impl Asked<'_> {
             None => match models {
                 [only] => match id(only) {
                     Some(name) => Ok((name.to_owned(), Some(only))),
-                    None => Err(self.wrong("a model without a name", "name it after #")),
+                    None => Err(self.wrong("expected names of models, found one without", "name it after #")),
                 },
                 _ => Err(Error::Address {
                     problem: format!("{address}: expected a model's name after #, found none"),
@@ -183,7 +183,7 @@ impl Asked<'_> {
                 let strict = !matches!(kind, Kind::LlamaCpp | Kind::Ollama) && !models.is_empty();
                 if entry.is_none() && strict {
                     return Err(self.wrong(
-                        &format!("no model {name:?}, it lists: {}", listed()),
+                        &format!("expected to find the model {name:?}, found {}", listed()),
                         "name one of these after #",
                     ));
                 }

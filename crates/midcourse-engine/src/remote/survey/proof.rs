@@ -10,8 +10,8 @@ use crate::remote::client::{Request, Route};
 use crate::remote::dispatcher::Dispatcher;
 use crate::remote::fault::Fault;
 use crate::remote::framed::{Conversation, FramedTokenizer, template};
-use crate::remote::models::ModelText;
 use crate::remote::protocol::{Ask, Completion, Given, Protocol, field};
+use crate::remote::text::ModelText;
 
 const PROMPT: &str = "What is a good breakfast before a day of walking?";
 const RESPONSE: &str = "A bowl of oats keeps you going for long, and an apple is light to carry. Then";

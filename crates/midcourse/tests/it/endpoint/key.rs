@@ -119,17 +119,19 @@ fn the_key_stands_in_nothing_that_a_run_leaves() {
 
 #[test]
 fn a_survey_that_fails_tells_no_key() {
-    let answers: [(&str, i32, fn() -> Vec<Step>); 4] = [
-        ("401", 4, || refused("401 Unauthorized", KEY)),
-        ("a list without the model", 4, || fault_server::json(&json!({"data": [{"id": KEY}]}).to_string())),
-        ("a list of names that are none", 6, || {
-            fault_server::json(&json!({"data": [{"id": "m", "owned_by": KEY}]}).to_string())
-        }),
-        ("no JSON", 4, || reply("200 OK", &[], KEY.as_bytes())),
+    let answers = [
+        ("401", 4, refused("401 Unauthorized", KEY)),
+        ("a list without the model", 4, fault_server::json(&json!({"data": [{"id": KEY}]}).to_string())),
+        (
+            "an owner that is none",
+            6,
+            fault_server::json(&json!({"data": [{"id": "m", "owned_by": KEY}]}).to_string()),
+        ),
+        ("no JSON", 4, reply("200 OK", &[], KEY.as_bytes())),
     ];
     for (what, code, answer) in answers {
         let fixture = fixture();
-        let server = FaultServer::start(move |_| answer());
+        let server = FaultServer::always(answer);
         let mut run =
             super::proxy::eval(&fixture, &format!("{}#m", server.base()), "run", &["--unit", "words"]);
         let output = Output::of(run.env("MIDCOURSE_API_KEY", KEY));

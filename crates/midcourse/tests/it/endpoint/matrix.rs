@@ -184,7 +184,7 @@ const FAULTS: [Fault; 39] = [
             json["choices"].as_array_mut().unwrap().pop();
             fault_server::json(&json.to_string())
         },
-        "expected 4 paths, found 3",
+        "paths: expected 4, found 3",
     ),
     passing(
         "a choice twice",

@@ -9,6 +9,8 @@ pub(super) fn cases() -> Cases {
     broken_toml(&mut cases);
     wrong_types(&mut cases);
     senseless_settings(&mut cases);
+    addresses(&mut cases);
+    endpoints(&mut cases);
     cases
 }
 
@@ -157,5 +159,76 @@ fn senseless_settings(cases: &mut Cases) {
         ("limit", "0"),
     ] {
         config(cases, field, format!("{field} = {value}\n"), (USAGE, &[field, "expected"]));
+    }
+}
+
+/// Addresses of endpoints.
+fn addresses(cases: &mut Cases) {
+    let eval = ["eval", "--data", "~/data.jsonl", "--out", "@/run", "--model"];
+    for (model, named) in [
+        (
+            "http://127.0.0.1:8000",
+            "the address of an API, such as http://HOST:PORT/v1, found one without a path",
+        ),
+        ("http://127.0.0.1:0/v1#m", "a port from 1 to 65535"),
+        ("http://127.0.0.1:99999/v1#m", "a port from 1 to 65535"),
+        ("http:///v1#m", "an address"),
+        ("http://127.0.0.1:8000/v1?key=1#m", "without a query"),
+        ("http://127.0.0.1:8000/v1#", "a model's name after http://127.0.0.1:8000/v1#"),
+        ("http://127.0.0.1:8000/v1#a b", "a model's name after"),
+        ("ftp://127.0.0.1/v1#m", "begins with http:// or https://"),
+    ] {
+        cases.add(
+            model,
+            &[&eval[..], &[model]].concat(),
+            USAGE,
+            &["the address of an endpoint: expected", named],
+        );
+    }
+}
+
+/// Options of endpoints. No server is asked.
+fn endpoints(cases: &mut Cases) {
+    let eval = ["eval", "--data", "~/data.jsonl", "--out", "@/run", "--model"];
+    let at = [&eval[..], &["http://127.0.0.1:1/v1#m"]].concat();
+    for (flag, value, named) in [
+        ("--replica", "127.0.0.1:2/v1", "the address of an endpoint: expected"),
+        ("--replica", "http://127.0.0.1:2/v1#m", "the address of an endpoint: expected"),
+        ("--prefill", "echo", "--prefill"),
+        ("--concurrency", "0", "--concurrency: expected 1 to 1024, found 0"),
+        ("--concurrency", "1025", "--concurrency: expected 1 to 1024, found 1025"),
+        ("--concurrency", "-1", "--concurrency"),
+        ("--timeout", "0", "--timeout: expected 1 to 86400, found 0"),
+        ("--timeout", "1.5", "--timeout"),
+        ("--prices", "1", "expected two prices such as 0.15,0.60"),
+        ("--prices", "1,x", "expected two prices"),
+        ("--prices", "nan,1", "expected two prices"),
+        ("--chat-template", "smollm2", "--chat-template: no tokenizer is at hand"),
+    ] {
+        let args = [&at[..], &[flag, value]].concat();
+        cases.add(format!("{flag} {value}"), &args, USAGE, &[named]);
+    }
+    for (tokenizer, code, named) in [
+        ("@/none.gguf", INPUT, "@/none.gguf: expected a model's name, a .gguf file or a directory"),
+        ("~/data.jsonl", INPUT, "~/data.jsonl"),
+        ("scripted:@/none.jsonl", INPUT, "@/none.jsonl: No such file"),
+        ("http://127.0.0.1:1/v1#m", USAGE, "expected a model with files, found an endpoint"),
+        ("none", USAGE, "--unit tokens: no tokenizer of http://127.0.0.1:1/v1#m is at hand"),
+    ] {
+        // What is planned is planned without a server.
+        let args = [&at[..], &["--dry-run", "--tokenizer", tokenizer]].concat();
+        cases.add(format!("--tokenizer {tokenizer}"), &args, code, &[named]);
+    }
+    let script = [&eval[..], &["scripted:~/script.jsonl"]].concat();
+    for (flag, value) in
+        [("--replica", "http://127.0.0.1:2/v1"), ("--prefill", "auto"), ("--tokenizer", "smollm2")]
+    {
+        let named = format!("{flag}: scripted:~/script.jsonl is no endpoint");
+        cases.add(
+            format!("{flag} without an endpoint"),
+            &[&script[..], &[flag, value]].concat(),
+            USAGE,
+            &[&named],
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Scripts of the scripted engine, and names of models that name nothing.
 
-use super::{Cases, INPUT, UNSUPPORTED, USAGE};
+use super::{Cases, INPUT, USAGE};
 
 const GOOD: &str = r#"{"match":"","continuations":["go on."]}"#;
 const EVAL: [&str; 7] = ["eval", "--data", "~/data.jsonl", "--out", "@/run", "--model", ""];
@@ -69,8 +69,5 @@ fn names(cases: &mut Cases) {
     cases.add("no name", &eval(""), INPUT, &["expected a model's name"]);
     for name in ["hf:", "hf:name", "hf:org/../name", "hf:org/name/weights.bin"] {
         cases.add(name, &eval(name), USAGE, &[name, "expected hf:ORG/NAME"]);
-    }
-    for name in ["http://127.0.0.1:1/v1#m", "https://127.0.0.1:1/v1#m"] {
-        cases.add(name, &eval(name), UNSUPPORTED, &[name, "files only"]);
     }
 }

@@ -174,9 +174,10 @@ fn order_of_answers(server: &Server, bodies: &[Value]) -> Vec<usize> {
 #[test]
 fn what_is_sampled_alike_grows_together_unless_another_waits() {
     let server = Server::tiny(&[]);
-    let long = json!({"prompt": [1, 2, 3], "max_tokens": 500, "n": 128, "stop": ["no such text"]});
+    // Answers are logged when they have been written down, so what follows a long one is not short.
+    let long = json!({"prompt": [1, 2, 3], "max_tokens": 500, "n": 64, "stop": ["no such text"]});
     let other =
-        json!({"prompt": [1, 2, 3, 4], "max_tokens": 500, "temperature": 0.5, "stop": ["e", "a", " "]});
+        json!({"prompt": [1, 2, 3, 4], "max_tokens": 500, "temperature": 0.5, "stop": ["no such text"]});
     // Ends early.
     let alike = json!({"prompt": [1, 2, 3, 4, 5], "max_tokens": 500, "stop": ["e", "a", " ", "o", "t"]});
     assert_eq!(order_of_answers(&server, &[long.clone(), alike.clone()]), [5, 3]);

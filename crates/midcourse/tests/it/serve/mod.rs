@@ -265,6 +265,7 @@ fn models_health_and_tokens_are_told() {
             .json()
     };
     assert_eq!(get("/health"), json!({"status": "ok"}));
+    assert_eq!(get("/version"), json!({"version": env!("CARGO_PKG_VERSION")}));
     let models = get("/v1/models");
     let expected = json!({
         "id": server.model, "object": "model", "created": 0, "owned_by": "midcourse", "max_model_len": 512,
