@@ -12,6 +12,7 @@ pub mod eval;
 pub mod judge;
 pub mod metrics;
 pub mod report;
+pub mod synth;
 pub mod template;
 
 mod error;
