@@ -10,6 +10,7 @@ use std::error::Error as StdError;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::Message;
+use crate::{Error, Result};
 
 /// Index of a token in a model's vocabulary.
 pub type TokenId = u32;
@@ -61,6 +62,28 @@ pub struct Sampling {
     pub top_p: f64,
     /// A path ends after this many new tokens.
     pub max_new_tokens: usize,
+}
+
+impl Sampling {
+    /// Checks that tokens can be drawn so.
+    pub fn check(&self) -> Result<()> {
+        let refuse =
+            |field, problem: String, hint: &str| Err(Error::Setting { field, problem, hint: hint.into() });
+        let Self { temperature, top_p, max_new_tokens } = *self;
+        if max_new_tokens == 0 || max_new_tokens > 100_000 {
+            let problem = format!("expected 1 to 100000, found {max_new_tokens}");
+            return refuse("max-new-tokens", problem, "the paper takes 32 to measure, 128 to synthesise");
+        }
+        if !(temperature.is_finite() && (temperature == 0.0 || (0.01..=100.0).contains(&temperature))) {
+            let problem = format!("expected 0 or 0.01 to 100, found {temperature}");
+            return refuse("temperature", problem, "0 takes the likeliest token; the paper takes 0.8");
+        }
+        if !(top_p > 0.0 && top_p <= 1.0) {
+            let problem = format!("expected a share above 0 and up to 1, found {top_p}");
+            return refuse("top-p", problem, "1 keeps every token; the paper takes 0.7");
+        }
+        Ok(())
+    }
 }
 
 /// Why a path ended.

@@ -11,6 +11,7 @@ use crate::endpoint::EndpointOptions;
 use crate::framing::FramingOptions;
 use crate::judges::JudgeOptions;
 use crate::plan::EvalOptions;
+use crate::synth::SynthOptions;
 
 /// Measure and teach course-correction: does a language model that has begun a harmful answer steer away?
 #[derive(Debug, Parser)]
@@ -28,6 +29,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done · 1 done, but a limit you set was 
 pub(crate) enum Command {
     /// Measure course-correction: force prefixes of harmful answers, sample, judge, report Corr@k
     Eval(Box<EvalArgs>),
+    /// Make preferences that teach it: answers ranked by how early they turn, and the pairs of them
+    Synth(Box<SynthArgs>),
     /// Show what a model is given for one prefix, prove the prefill, and list the likeliest next tokens
     Probe(Box<ProbeArgs>),
     /// Let another judge judge a finished run, compare judges, and measure a judge against people
@@ -72,6 +75,55 @@ pub(crate) struct EvalArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Print scores.json instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `midcourse synth`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = SYNTHESIS)]
+pub(crate) struct SynthArgs {
+    #[command(subcommand)]
+    pub command: Option<SynthCommand>,
+    #[command(flatten)]
+    pub options: SynthOptions,
+    /// Options from a TOML file with the same names; flags win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Go on with the run in --out; its settings are taken from there
+    #[arg(long)]
+    pub resume: bool,
+    /// Print how much would be asked and what it would cost at most; nothing is sampled and no server asked
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print summary.json instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+const SYNTHESIS: &str = "Every harmful row becomes a ranking: the refusal, the corrections that leave the response at \
+    cuts 1, 2, … and the whole response. With --benign, harmless rows become contrast rankings in the opposite order. \
+    Every better answer over every worse one is a pair: rankings.jsonl holds the rankings, data/ the pairs as \
+    Parquet in TRL's format, report.html what was lost and why, and whether style alone tells chosen from rejected. \
+    `midcourse export pairs DIR` writes the pairs for other trainers.";
+
+/// What else to do with syntheses.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SynthCommand {
+    /// Join the directories of all shards to one data set
+    Merge(MergeArgs),
+}
+
+/// Arguments of `midcourse synth merge`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MergeArgs {
+    /// Directories that `midcourse synth --shard I/N` made, all of them
+    #[arg(required = true)]
+    pub shards: Vec<PathBuf>,
+    /// Directory of the joined data set
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print summary.json instead of a table
     #[arg(long)]
     pub json: bool,
 }

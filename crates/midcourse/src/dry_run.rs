@@ -10,7 +10,7 @@ use crate::judges::KnownJudge;
 use crate::pages::whole_characters;
 
 /// Bytes of a token, where no tokenizer is at hand to count; of English text with usual vocabularies.
-const BYTES_PER_TOKEN: usize = 4;
+pub(crate) const BYTES_PER_TOKEN: usize = 4;
 
 /// The last line.
 pub(crate) const NOTHING_ASKED: &str = "nothing was sampled and no server was asked";

@@ -111,6 +111,11 @@ impl From<Prices> for String {
 }
 
 impl EndpointOptions {
+    /// Those that decide what is sampled: where, how fast and at which price the same model is asked changes nothing.
+    pub(crate) fn deciding(self) -> Self {
+        Self { replica: None, concurrency: None, timeout: None, prices: None, ..self }
+    }
+
     /// Refuses what makes no sense, also where no endpoint is asked.
     pub(crate) fn check(&self, model: &str) -> Result<()> {
         self.check_limits("")?;

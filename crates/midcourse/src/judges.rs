@@ -89,6 +89,18 @@ pub(crate) struct JudgePlan {
 }
 
 impl JudgeOptions {
+    /// Those that decide what the judge says: where, how fast and at which price it is asked changes nothing.
+    pub(crate) fn deciding(self) -> Self {
+        Self {
+            judge_cache: None,
+            judge_concurrency: None,
+            judge_timeout: None,
+            judge_prices: None,
+            calibration: None,
+            ..self
+        }
+    }
+
     /// Fills in what was not named.
     pub(crate) fn resolve(&self) -> Result<JudgePlan> {
         let name = self.judge.clone().unwrap_or_else(|| RuleJudge::NAME.into());

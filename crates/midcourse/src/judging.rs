@@ -11,7 +11,7 @@ use anyhow::Result;
 use midcourse_core::engine::{BoxError, Finish, Usage};
 use midcourse_core::eval::{self, JudgedPath, Judgement, Outcome, Set, Trial};
 use midcourse_core::judge::interview::AtMost;
-use midcourse_core::judge::{Case, Docket, Ending, Opinion};
+use midcourse_core::judge::{Case, Docket, Ending, Judge, Opinion};
 use midcourse_core::metrics::calibrated::{self, Calibrated, Calibration};
 use midcourse_core::metrics::{self, Figures};
 
@@ -33,6 +33,8 @@ pub(crate) struct Bench<'a> {
     pub judge: &'a KnownJudge,
     pub signals: &'a Signals,
     cache: Option<JudgementCache>,
+    /// Loaded when something is left to ask.
+    opened: Option<Box<dyn Judge>>,
     usage: Usage,
 }
 
@@ -63,7 +65,7 @@ impl<'a> Bench<'a> {
         };
         let cache =
             dir.map(|dir: std::path::PathBuf| JudgementCache::open(&dir, &judge.identity)).transpose()?;
-        Ok(Self { judge, signals, cache, usage: Usage::default() })
+        Ok(Self { judge, signals, cache, opened: None, usage: Usage::default() })
     }
 
     /// What was asked of the judge's server came on top of `earlier`; none where the judge has no server.
@@ -120,12 +122,16 @@ impl<'a> Bench<'a> {
         if open.is_empty() {
             return Ok(());
         }
-        let judge = self.judge.open()?;
+        let judge = match self.opened.take() {
+            Some(judge) => judge,
+            None => self.judge.open()?,
+        };
         let progress = Judged::new(open.len());
         let asked: Vec<Case> = open.iter().map(|&at| cases[at]).collect();
         let mut hearing = Hearing { cases: &asked, places: &open, bench: self, take, progress };
         let heard = judge.hear(&asked, &mut hearing);
         hearing.progress.finish();
+        self.opened = Some(judge);
         heard.map_err(|error| into_anyhow(error, &self.judge.identity.id))
     }
 }

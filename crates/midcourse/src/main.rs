@@ -18,6 +18,7 @@ mod judges;
 mod judging;
 mod manifest;
 mod model;
+mod options;
 mod pages;
 mod plan;
 mod progress;
@@ -27,6 +28,8 @@ mod serve;
 mod session;
 mod signals;
 mod storage;
+mod synth;
+mod synth_pages;
 mod terminal;
 
 use std::panic;

@@ -131,16 +131,20 @@ impl DataIdentity {
     }
 }
 
+impl DataIdentity {
+    /// What was found in the file, as people read it.
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{}: {} rows ({}), {} samples, {} duplicates, {} without harm",
+            self.file, self.n_rows, self.format, self.n_samples, self.n_duplicates, self.n_without_harm,
+        )
+    }
+}
+
 impl Manifest {
     /// The cost of all sessions together.
     pub(crate) fn cost(&self) -> Cost {
-        self.sessions.iter().fold(Cost::default(), |sum, cost| Cost {
-            wall_secs: sum.wall_secs + cost.wall_secs,
-            n_tokens_computed: sum.n_tokens_computed + cost.n_tokens_computed,
-            n_tokens_sampled: sum.n_tokens_sampled + cost.n_tokens_sampled,
-            n_requests: sum.n_requests + cost.n_requests,
-            n_tokens_prompt: sum.n_tokens_prompt + cost.n_tokens_prompt,
-        })
+        self.sessions.iter().copied().sum()
     }
 
     /// In what the inputs of this run differ from those of `earlier`, if they do.

@@ -33,7 +33,7 @@ pub(crate) struct Model<E: ?Sized = dyn Continue> {
 
 /// What a plan needs of a model: its text.
 pub(crate) struct Outline {
-    pub tokenizer: Box<dyn Tokenizer>,
+    pub tokenizer: Box<dyn Tokenizer + Send + Sync>,
     pub template: ChatTemplate,
     /// Tokens of context.
     pub context: usize,

@@ -11,7 +11,6 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use midcourse_core::engine::Sampling;
 use midcourse_core::eval::{EarlyStop, EvalSettings, Opener, Unit};
 use midcourse_core::template::Mode;
-use midcourse_engine::files;
 use midcourse_engine::local::DtypeChoice;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -21,11 +20,10 @@ use crate::endpoint::EndpointOptions;
 use crate::failure::Failure;
 use crate::framing::FramingOptions;
 use crate::judges::{JudgeOptions, JudgePlan};
+use crate::options;
 
 /// Names of the forms in which weights are kept.
 pub(crate) const DTYPES: &[&str] = &["auto", "f32", "bf16", "quantized"];
-/// Bytes of the longest file of options.
-const MAX_FILE: u64 = 1 << 20;
 /// More threads than any processor has.
 const MAX_THREADS: usize = 1024;
 
@@ -235,13 +233,6 @@ pub(crate) struct EvalPlan {
 }
 
 impl EvalOptions {
-    /// Lays `self` over `below`: what is set here wins.
-    pub(crate) fn over(&self, below: &Self) -> Result<Self> {
-        let mut table = toml::Table::try_from(below)?;
-        table.extend(toml::Table::try_from(self)?);
-        Ok(table.try_into()?)
-    }
-
     /// The options with what the preset sets spelled out, so that a preset given as a flag wins over a file.
     pub(crate) fn with_preset(&self) -> Self {
         let Some(preset) = self.preset else { return self.clone() };
@@ -250,16 +241,6 @@ impl EvalOptions {
             paths: self.paths.or_else(|| Some(preset.paths())),
             ..self.clone()
         }
-    }
-
-    /// Reads a file of options.
-    pub(crate) fn read(path: &std::path::Path) -> Result<Self> {
-        let wrong = |problem: String| Failure::Input {
-            problem: format!("{}: {problem}", path.display()),
-            hint: "a configuration is TOML with the names of the flags, without their dashes in front".into(),
-        };
-        let text = files::read_to_string(path, MAX_FILE).map_err(|e| wrong(e.to_string()))?;
-        Ok(toml::from_str(&text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?)
     }
 
     /// Fills in the preset and checks that everything needed is there.
@@ -385,40 +366,19 @@ impl EvalPlan {
         let table = |plan: &Self| {
             // Only bf16 changes what is sampled.
             let dtype = (plan.dtype == DtypeChoice::Bf16).then_some(plan.dtype);
-            // Where, how fast and at which price the same model is asked changes nothing.
-            let endpoint = EndpointOptions {
-                replica: None,
-                concurrency: None,
-                timeout: None,
-                prices: None,
-                ..plan.endpoint.clone()
-            };
             let options = plan.options();
-            let judge = JudgeOptions {
-                judge_cache: None,
-                judge_concurrency: None,
-                judge_timeout: None,
-                judge_prices: None,
-                calibration: None,
-                ..options.judge.clone()
-            };
             let free = EvalOptions {
                 threads: None,
                 batch_paths: None,
                 max_failed: None,
                 dtype,
-                endpoint,
-                judge,
+                endpoint: options.endpoint.deciding(),
+                judge: options.judge.deciding(),
                 ..options
             };
             toml::Table::try_from(free)
         };
-        let (now, before) = (table(self)?, table(earlier)?);
-        let keys = now.keys().chain(before.keys());
-        let mut differing = keys.filter(|key| now.get(*key) != before.get(*key));
-        let value =
-            |table: &toml::Table, key: &str| table.get(key).map_or("none".into(), ToString::to_string);
-        Ok(differing.next().map(|key| format!("{key} = {} (now {})", value(&before, key), value(&now, key))))
+        Ok(options::difference(&table(self)?, &table(earlier)?))
     }
 }
 
@@ -443,7 +403,7 @@ mod tests {
     fn flags_win_over_the_file_and_the_saved_plan_is_a_file() {
         let file: EvalOptions = toml::from_str("model = 'a'\ndata = 'b'\npaths = 3\nseed = 9").unwrap();
         let flags = EvalOptions { paths: Some(4), ..EvalOptions::default() };
-        let plan = flags.over(&file).unwrap().resolve().unwrap();
+        let plan = options::over(&flags, &file).unwrap().resolve().unwrap();
         assert_eq!((plan.settings.paths, plan.settings.seed), (4, 9));
         let saved = toml::to_string(&plan.options()).unwrap();
         let again: EvalOptions = toml::from_str(&saved).unwrap();

@@ -92,7 +92,7 @@ impl Run {
     }
 
     fn write_manifest(&self) -> Result<()> {
-        Ok(self.dir.write(run_dir::MANIFEST, &pretty(&self.manifest)?)?)
+        Ok(self.dir.write(run_dir::MANIFEST, &run_dir::pretty(&self.manifest)?)?)
     }
 
     /// Samples what is not recorded yet.
@@ -105,7 +105,7 @@ impl Run {
             manifest.sessions.truncate(earlier);
             manifest.sessions.push(cost);
             if written.elapsed() >= MANIFEST_EVERY {
-                dir.write(run_dir::MANIFEST, &pretty(manifest)?)?;
+                dir.write(run_dir::MANIFEST, &run_dir::pretty(manifest)?)?;
                 written = Instant::now();
             }
             Ok(())
@@ -238,7 +238,7 @@ impl Run {
         self.dir.write_records(run_dir::TRIALS, &trials)?;
         self.dir.write_records(run_dir::JUDGEMENTS, &recorded.judgements)?;
         let scores = self.scores(&recorded, calibration)?;
-        self.dir.write(run_dir::SCORES, &pretty(&scores)?)?;
+        self.dir.write(run_dir::SCORES, &run_dir::pretty(&scores)?)?;
         Ok(scores)
     }
 
@@ -322,9 +322,4 @@ impl Run {
     pub(crate) fn resume_hint(&self) -> String {
         format!("go on with `midcourse eval --resume --out {}`", self.dir.path.display())
     }
-}
-
-/// JSON as people read it, ended by a newline.
-fn pretty(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(value).map(|json| json + "\n")
 }

@@ -91,6 +91,13 @@ impl RunDir {
     }
 }
 
+/// The first of runs/NAME-1, runs/NAME-2, … that is not there.
+pub(crate) fn free(name: &str) -> anyhow::Result<PathBuf> {
+    let candidates = (1..10_000).map(|n| Path::new("runs").join(format!("{name}-{n}")));
+    let free = candidates.into_iter().find(|path| !path.exists());
+    free.ok_or_else(|| anyhow::anyhow!("runs/ holds 10,000 runs of {name}"))
+}
+
 fn must_be_empty(dir: &Path) -> Result<()> {
     let mut entries = fs::read_dir(dir).map_err(at(dir))?.flatten();
     // A process that dies while it writes down its plan leaves these two, and no run.
@@ -157,6 +164,11 @@ fn lines<T: Serialize>(path: &Path, records: &[T]) -> Result<Vec<u8>> {
         bytes.push(b'\n');
     }
     Ok(bytes)
+}
+
+/// JSON as people read it, ended by a newline.
+pub(crate) fn pretty(value: &impl Serialize) -> std::result::Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(value).map(|json| json + "\n")
 }
 
 /// A record file open for appending.

@@ -33,6 +33,18 @@ pub(crate) struct Cost {
     pub n_tokens_prompt: usize,
 }
 
+impl std::iter::Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), |sum, cost| Self {
+            wall_secs: sum.wall_secs + cost.wall_secs,
+            n_tokens_computed: sum.n_tokens_computed + cost.n_tokens_computed,
+            n_tokens_sampled: sum.n_tokens_sampled + cost.n_tokens_sampled,
+            n_requests: sum.n_requests + cost.n_requests,
+            n_tokens_prompt: sum.n_tokens_prompt + cost.n_tokens_prompt,
+        })
+    }
+}
+
 /// A session under way.
 pub(crate) struct Session<'a> {
     pub observer: Observer<'a>,

@@ -90,19 +90,37 @@ pub(crate) fn wait_for_lock(path: &Path, what: &str) -> Result<File, StorageErro
 
 /// Replaces a file as a whole.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    replace(path, |file| file.write_all(bytes).map_err(at(path)))
+}
+
+/// Replaces a file as a whole by what other files hold, one after the other.
+pub(crate) fn write_joined(path: &Path, parts: impl Iterator<Item = PathBuf>) -> Result<(), StorageError> {
+    replace(path, |file| {
+        parts.into_iter().try_for_each(|part| {
+            let mut from = File::open(&part).map_err(at(&part))?;
+            std::io::copy(&mut from, file).map(|_| ()).map_err(at(path))
+        })
+    })
+}
+
+/// Replaces a file as a whole by what `write` writes; when that fails, what was there stays.
+pub(crate) fn replace<E: From<StorageError>>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), E> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    let written = File::create(&new).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let replaced = written.and_then(|()| fs::rename(&new, path));
+    let replaced: Result<(), E> =
+        File::create(&new).map_err(|error| at(path)(error).into()).and_then(|mut file| {
+            write(&mut file)?;
+            file.sync_all().and_then(|()| fs::rename(&new, path)).map_err(|error| at(path)(error).into())
+        });
     if replaced.is_err() {
         let _ = fs::remove_file(&new);
     }
-    replaced.map_err(at(path))?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
+    replaced?;
+    sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(E::from)
 }
 
 /// Makes a rename durable.

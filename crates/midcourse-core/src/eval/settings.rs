@@ -101,19 +101,6 @@ impl EvalSettings {
                 "the paper takes 20",
             );
         }
-        let Sampling { temperature, top_p, max_new_tokens } = self.sampling;
-        if max_new_tokens == 0 || max_new_tokens > 100_000 {
-            let problem = format!("expected 1 to 100000, found {max_new_tokens}");
-            return refuse("max-new-tokens", problem, "the paper takes 32");
-        }
-        if !(temperature.is_finite() && (temperature == 0.0 || (0.01..=100.0).contains(&temperature))) {
-            let problem = format!("expected 0 or 0.01 to 100, found {temperature}");
-            return refuse("temperature", problem, "0 takes the likeliest token; the paper takes 0.8");
-        }
-        if !(top_p > 0.0 && top_p <= 1.0) {
-            let problem = format!("expected a share above 0 and up to 1, found {top_p}");
-            return refuse("top-p", problem, "1 keeps every token; the paper takes 0.7");
-        }
-        Ok(())
+        self.sampling.check()
     }
 }

@@ -22,7 +22,7 @@ use crate::run_dir::{self, Opening};
 use crate::signals::Signals;
 use crate::storage::StorageError;
 use crate::terminal::{print, say};
-use crate::{calibration, framing, input, pages};
+use crate::{calibration, framing, input, options, pages};
 
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let text: (_, &dyn Tokenizer) = (&model.template, model.tokenizer.as_ref());
     let planned = plan_samples(&plan, &samples, text, model.engine.context())?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
-    let out = out.map_or_else(|| free_directory(&plan.model), Ok)?;
+    let out = out.map_or_else(|| run_dir::free(&model::short_name(&plan.model)), Ok)?;
     let mut run = Run::open(&out, opening, (&plan, &judge.identity), &model, (planned, data))?;
     run.sample(&model, &signals)?;
     stop_where_told(&run, &signals)?;
@@ -78,8 +78,8 @@ fn stop_where_told(run: &Run, signals: &Signals) -> Result<()> {
 
 /// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.
 fn resolve(args: &EvalArgs) -> Result<(EvalPlan, Option<PathBuf>)> {
-    let file = args.config.as_deref().map(EvalOptions::read).transpose()?.unwrap_or_default();
-    let given = args.options.with_preset().over(&file)?;
+    let file = args.config.as_deref().map(options::read).transpose()?.unwrap_or_default();
+    let given = options::over(&args.options.with_preset(), &file)?;
     let saved = match (&given.out, args.resume) {
         (Some(out), true) => Some(out.join(run_dir::PLAN)),
         (None, true) => return Err(no_run_named().into()),
@@ -89,8 +89,8 @@ fn resolve(args: &EvalArgs) -> Result<(EvalPlan, Option<PathBuf>)> {
     if !path.exists() {
         return Err(StorageError::NothingToResume { path: given.out.unwrap_or_default() }.into());
     }
-    let earlier = EvalOptions::read(&path)?;
-    let plan = given.over(&earlier)?.resolve()?;
+    let earlier: EvalOptions = options::read(&path)?;
+    let plan = options::over(&given, &earlier)?.resolve()?;
     if let Some(difference) = plan.difference(&earlier.resolve()?)? {
         return Err(StorageError::Mismatch { path, difference }.into());
     }
@@ -122,15 +122,7 @@ fn read_data(plan: &EvalPlan) -> Result<(Samples, Vec<DataIdentity>)> {
     for (set, path) in files.into_iter().filter_map(|(set, path)| Some((set, path?))) {
         let file = input::read(path)?;
         let identity = DataIdentity::of(set, path, &file);
-        say(&format!(
-            "{}: {} rows ({}), {} samples, {} duplicates, {} without harm",
-            path.display(),
-            identity.n_rows,
-            identity.format,
-            identity.n_samples,
-            identity.n_duplicates,
-            identity.n_without_harm,
-        ));
+        say(&identity.summary());
         let limit = plan.limit.unwrap_or(usize::MAX);
         samples.extend(file.set.samples.into_iter().take(limit).map(|sample| (set, sample)));
         data.push(identity);
@@ -191,12 +183,4 @@ fn plan_samples(
         ));
     }
     Ok(planned)
-}
-
-/// The first of runs/MODEL-1, runs/MODEL-2, … that is not there.
-fn free_directory(model: &str) -> Result<PathBuf> {
-    let name = model::short_name(model);
-    let candidates = (1..10_000).map(|n| Path::new("runs").join(format!("{name}-{n}")));
-    let free = candidates.into_iter().find(|path| !path.exists());
-    free.ok_or_else(|| anyhow::anyhow!("runs/ holds 10,000 runs of {name}"))
 }

@@ -7,6 +7,7 @@ mod models;
 mod pages;
 mod probe;
 mod serve;
+mod synth;
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -18,6 +19,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
     match command {
         Command::Eval(args) => eval::run(&args),
         Command::Judge(args) => judge::run(&args),
+        Command::Synth(args) => synth::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Report { run } => pages::run(&run),

@@ -1,0 +1,170 @@
+//! What a model is given to grow the answers of one sample: texts, tokens, cuts and seeds.
+//!
+//! Every start of an answer is the rendered conversation with the assistant's turn open, tokenised as a whole; how
+//! much of it the answers share is read off the tokens. So a trigger is in the model's input as it would be in a
+//! conversation, whatever the tokenizer does at its border.
+
+use sha2::{Digest, Sha256};
+
+use super::candidate::Slot;
+use super::cuts::cuts;
+use super::draft::Draft;
+use super::settings::{OpenerPolicy, SynthSettings};
+use super::triggers::joined;
+use super::{Answer, Cut, Reason};
+use crate::data::Sample;
+use crate::engine::{SEED_MASK, TokenId};
+use crate::template::{ChatTemplate, Mode, Prefill, Sent, Tokenizer, prefill_after};
+
+/// Lays samples out for one model.
+#[derive(Clone, Copy)]
+pub struct Planner<'a> {
+    /// The run's settings.
+    pub settings: &'a SynthSettings,
+    /// The model's template.
+    pub template: &'a ChatTemplate,
+    /// The model's tokenizer.
+    pub tokenizer: &'a (dyn Tokenizer + Sync),
+    /// Tokens of context that the engine can take.
+    pub context: usize,
+}
+
+/// The start of an answer that a model is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Start {
+    /// The assistant's turn so far.
+    pub(super) text: String,
+    /// The trigger or refusal opener at its end.
+    pub(super) forced: String,
+    /// Characters of the response at its beginning.
+    pub(super) prefix_chars: usize,
+    /// The model's input.
+    pub(super) ids: Vec<TokenId>,
+    /// Seed of the first path.
+    pub(super) seed: u32,
+}
+
+/// A response that was laid out.
+#[derive(Debug, Clone)]
+pub(super) struct Laid {
+    /// The whole response as it stands in the ranking.
+    pub(super) response: String,
+    /// The conversation with the response in tokens: the trunk.
+    pub(super) ids: Vec<TokenId>,
+    pub(super) cuts: Vec<Cut>,
+    /// What stands before every cut, the opener included.
+    prefixes: Vec<String>,
+}
+
+/// Why a sample has no ranking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unfit {
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+/// An answer with its opener; in the released way only corrections have one.
+pub(super) fn opened(opener: &str, answer: &str, policy: &OpenerPolicy) -> String {
+    if *policy == OpenerPolicy::Released { answer.to_owned() } else { joined_or_bare(opener, answer) }
+}
+
+fn joined_or_bare(before: &str, next: &str) -> String {
+    if before.is_empty() { next.to_owned() } else { joined(before, next) }
+}
+
+impl Planner<'_> {
+    /// The opener of a sample by the policy.
+    pub(super) fn opener(&self, sample: &Sample) -> String {
+        self.settings.opener.choose(self.chance(&sample.id, "opener"))
+    }
+
+    /// A number that depends on run, sample and purpose.
+    fn chance(&self, sample: &str, purpose: &str) -> u64 {
+        let mut hash = Sha256::new();
+        hash.update(self.settings.seed.to_le_bytes());
+        hash.update(sample);
+        hash.update(purpose);
+        hash.finalize().iter().take(8).fold(0, |n, &byte| n << 8 | u64::from(byte))
+    }
+
+    /// Cuts a response and makes it the trunk.
+    pub(super) fn lay_out(&self, draft: &mut Draft, response: Answer) -> Result<(), Unfit> {
+        // A response that the model gave has its opener already.
+        let bare = response.text.strip_prefix(&draft.opener).unwrap_or(&response.text).trim_start();
+        let with_opener = joined_or_bare(&draft.opener, bare);
+        let rendered = self.prefill(draft, &with_opener)?;
+        let written = rendered.response();
+        let opener_bytes = written.strip_suffix(bare).map_or(0, str::len);
+        let ends =
+            rendered.offsets[rendered.prefix_start..].iter().map(|token| token.end - rendered.response_at);
+        let ends: Vec<usize> = ends.collect();
+        let token_ends: Vec<usize> = ends.iter().filter_map(|end| end.checked_sub(opener_bytes)).collect();
+        let found = cuts(&written[opener_bytes..], &token_ends, self.settings.n_cuts, self.settings.cut_rule);
+        let found = found
+            .map_err(|too_few| Unfit { reason: Reason::TooShort, detail: too_few.to_string() })?
+            .into_iter()
+            .map(|cut| opener_bytes + cut);
+        let prefixes: Vec<String> = found.map(|cut| written[..cut].to_owned()).collect();
+        let cut = |prefix: &String| Cut {
+            tokens: ends.iter().take_while(|end| **end <= prefix.len()).count(),
+            chars: prefix.chars().count(),
+        };
+        let cuts = prefixes.iter().map(cut).collect();
+        let is_bare = self.settings.opener == OpenerPolicy::Released;
+        let response = if is_bare { written[opener_bytes..].to_owned() } else { written.to_owned() };
+        draft.laid = Some(Laid { response, ids: rendered.ids, cuts, prefixes });
+        Ok(())
+    }
+
+    /// Makes the start of a slot, unless it is there.
+    pub(super) fn start(&self, draft: &mut Draft, slot: Slot) -> Result<(), Unfit> {
+        if draft.starts.contains_key(&slot) {
+            return Ok(());
+        }
+        let purpose = String::from(slot);
+        let chance = self.chance(&draft.sample.id, &format!("{purpose} text"));
+        let (text, forced, prefix_chars) = match slot {
+            Slot::Answer => (opened(&draft.opener, "", &self.settings.opener), String::new(), 0),
+            Slot::Opened => {
+                let opener = self.settings.refusals.choose(chance, "");
+                (opened(&draft.opener, opener, &self.settings.opener), opener.to_owned(), 0)
+            }
+            Slot::Correction(i) => {
+                let prefix = draft.laid.as_ref().and_then(|laid| laid.prefixes.get(i - 1));
+                let prefix = prefix.map_or("", String::as_str);
+                let trigger = self.settings.triggers.choose(chance, prefix);
+                (joined(prefix, trigger), trigger.to_owned(), prefix.chars().count())
+            }
+        };
+        let text = text.trim_end().to_owned();
+        let rendered = self.prefill(draft, &text)?;
+        let ids = if text.is_empty() { rendered.plain } else { rendered.ids };
+        let n_needed = ids.len() + self.settings.sampling.max_new_tokens;
+        if n_needed > self.context {
+            let detail = format!("needs {n_needed} tokens of context, the model has {}", self.context);
+            return Err(Unfit { reason: Reason::TooLong, detail });
+        }
+        if let Sent::Impossible(detail) = self.tokenizer.sent(&ids) {
+            return Err(Unfit { reason: Reason::Unprovable, detail });
+        }
+        let seed = self.chance(&draft.sample.id, &purpose) as u32 & SEED_MASK;
+        draft.starts.insert(slot, Start { text, forced, prefix_chars, ids, seed });
+        Ok(())
+    }
+
+    /// The conversation with an open answer in tokens, proved to be one.
+    fn prefill(&self, draft: &Draft, text: &str) -> Result<Prefill, Unfit> {
+        let unfit = |detail: String| Unfit { reason: Reason::Unprovable, detail };
+        let messages = draft.sample.messages();
+        let rendered = prefill_after(self.template, self.tokenizer, (&messages, text), Mode::OpenTurn)
+            .map_err(|error| unfit(error.to_string()))?;
+        if text.is_empty() {
+            return Ok(rendered);
+        }
+        let proof = rendered.proof(self.tokenizer, rendered.n_response_tokens());
+        match proof.map_err(|error| unfit(error.to_string()))? {
+            proof if proof.holds() => Ok(rendered),
+            proof => Err(unfit(format!("the model would not see the text that it is given: {proof:?}"))),
+        }
+    }
+}

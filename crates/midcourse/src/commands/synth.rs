@@ -1,0 +1,129 @@
+//! `midcourse synth`: make preferences that teach course-correction.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use midcourse_core::report::strip_controls;
+use midcourse_engine::local::{BatchLimits, LoadOptions};
+
+use crate::args::{MergeArgs, SynthArgs, SynthCommand};
+use crate::failure::{self, Failure};
+use crate::judging::Bench;
+use crate::model::{self, Loading};
+use crate::run_dir::{self, Opening, RunDir};
+use crate::signals::Signals;
+use crate::storage::StorageError;
+use crate::synth::{self, SynthOptions, SynthPlan, SynthRun};
+use crate::terminal::{print, say};
+use crate::{framing, options, synth_pages};
+
+/// Runs the command.
+pub(crate) fn run(args: &SynthArgs) -> Result<u8> {
+    match &args.command {
+        Some(SynthCommand::Merge(args)) => merge(args),
+        None => make(args),
+    }
+}
+
+fn make(args: &SynthArgs) -> Result<u8> {
+    let (plan, out) = resolve(args)?;
+    let signals = Signals::listen().context("listening for signals")?;
+    if let Some(threads) = plan.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting threads")?;
+    }
+    let judge = plan.judge.identify()?;
+    let outset = synth::read(&plan)?;
+    if plan.benign.is_none() {
+        say(WITHOUT_CONTRAST);
+    }
+    let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
+    let template = framing::choice(plan.chat_template.as_deref());
+    let commit = recorded_commit(args, out.as_deref(), &plan.model)?;
+    let local = LoadOptions { limits, template, dtype: plan.dtype, adapter: plan.adapter.clone() };
+    let loading = Loading { local, endpoint: plan.endpoint.clone(), seed: plan.settings.seed };
+    if args.dry_run {
+        let foretold = synth::foretell((&plan, &judge), outset, (commit.as_deref(), &loading))?;
+        print(&if args.json { serde_json::to_string_pretty(&foretold)? } else { foretold.text() });
+        return Ok(0);
+    }
+    let mut model = model::load_at(&plan.model, commit.as_deref(), &loading)?;
+    model.template = model.template.framed(plan.settings.framing.clone());
+    say(&format!("chat template: {}", strip_controls(model.template.origin())));
+    framing::note(&plan.settings.framing, &model.template).into_iter().for_each(say);
+    let opening = if args.resume { Opening::Resume } else { Opening::New };
+    let out = out.map_or_else(|| run_dir::free(&format!("synth-{}", model::short_name(&plan.model))), Ok)?;
+    let mut run = SynthRun::open(&out, opening, (&plan, &judge.identity), &model, &outset)?;
+    let mut bench = Bench::new(&judge, &plan.judge, &signals)?;
+    let n_failed = run.make(&model, outset, (&mut bench, &signals))?;
+    bench.say_cost();
+    if let Some(stopped) = run.stopped(&signals) {
+        return Err(stopped.into());
+    }
+    run.assemble()?;
+    drop(model);
+    show(&run.dir, &synth::command(std::env::args()), args.json)?;
+    if n_failed <= plan.max_failed {
+        return Ok(0);
+    }
+    say(&format!(
+        "{n_failed} paths failed, --max-failed allows {}; see candidates.jsonl for reasons",
+        plan.max_failed
+    ));
+    Ok(failure::GATE)
+}
+
+/// What it costs to have harmful rankings only.
+const WITHOUT_CONTRAST: &str = "without --benign there are no contrast rankings: the pairs teach to turn always, not to turn \
+    when it is wrong; add harmless prompts, those that look alarming above all";
+
+/// Joins shards.
+fn merge(args: &MergeArgs) -> Result<u8> {
+    let dir = synth::merge(&args.shards, &args.out)?;
+    show(&dir, &synth::command(std::env::args()), args.json)?;
+    Ok(0)
+}
+
+/// Makes pairs, card and pages of the rankings, and shows what there is.
+fn show(dir: &RunDir, command: &str, json: bool) -> Result<()> {
+    let summary = synth::finish(dir, command)?;
+    if json {
+        print(&serde_json::to_string_pretty(&summary)?);
+    } else {
+        print(&synth_pages::terminal(&summary));
+        say(&format!("report: {}", dir.file("report.html").display()));
+    }
+    Ok(())
+}
+
+/// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.
+fn resolve(args: &SynthArgs) -> Result<(SynthPlan, Option<PathBuf>)> {
+    let file = args.config.as_deref().map(options::read).transpose()?.unwrap_or_default();
+    let given: SynthOptions = options::over(&args.options.with_preset(), &file)?;
+    if !args.resume {
+        return Ok((given.resolve()?, given.out));
+    }
+    let Some(out) = given.out.clone() else {
+        return Err(Failure::Usage {
+            problem: "--resume: --out is missing".into(),
+            hint: "name the directory of the run to go on with, for instance --out runs/first".into(),
+        }
+        .into());
+    };
+    let path = out.join(run_dir::PLAN);
+    if !path.exists() {
+        return Err(StorageError::NothingToResume { path: out }.into());
+    }
+    let earlier: SynthOptions = options::read(&path)?;
+    let plan = options::over(&given, &earlier)?.resolve()?;
+    if let Some(difference) = plan.difference(&earlier.resolve()?)? {
+        return Err(StorageError::Mismatch { path, difference }.into());
+    }
+    Ok((plan, Some(out)))
+}
+
+/// The commit of `model` that the run to go on with was begun with, of a hub's model.
+fn recorded_commit(args: &SynthArgs, out: Option<&Path>, model: &str) -> Result<Option<String>> {
+    let Some(out) = out.filter(|_| args.resume) else { return Ok(None) };
+    let recorded = synth::read_manifest(out)?.map(|manifest| manifest.model);
+    Ok(recorded.filter(|recorded| recorded.name == model).and_then(|recorded| recorded.commit))
+}

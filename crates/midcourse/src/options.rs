@@ -1,0 +1,41 @@
+//! Options as tables: flags over a file over a saved plan, and in what two plans differ.
+//!
+//! Flags and file have the same names and the same type; laying one over the other is overlaying tables, so an option
+//! is defined in one place. A saved plan is itself a valid file.
+
+use std::path::Path;
+
+use anyhow::Result;
+use midcourse_engine::files;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::failure::Failure;
+
+/// Bytes of the longest file of options.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Lays `above` over `below`: what is set above wins.
+pub(crate) fn over<T: Serialize + DeserializeOwned>(above: &T, below: &T) -> Result<T> {
+    let mut table = toml::Table::try_from(below)?;
+    table.extend(toml::Table::try_from(above)?);
+    Ok(table.try_into()?)
+}
+
+/// Reads a file of options.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let wrong = |problem: String| Failure::Input {
+        problem: format!("{}: {problem}", path.display()),
+        hint: "a configuration is TOML with the names of the flags, without their dashes in front".into(),
+    };
+    let text = files::read_to_string(path, MAX_FILE).map_err(|e| wrong(e.to_string()))?;
+    Ok(toml::from_str(&text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?)
+}
+
+/// The first option in which two tables differ, in words.
+pub(crate) fn difference(now: &toml::Table, before: &toml::Table) -> Option<String> {
+    let mut keys = now.keys().chain(before.keys());
+    let differing = keys.find(|key| now.get(*key) != before.get(*key))?;
+    let value = |table: &toml::Table| table.get(differing).map_or("none".into(), ToString::to_string);
+    Some(format!("{differing} = {} (now {})", value(before), value(now)))
+}
