@@ -12,7 +12,7 @@ pub enum Error {
     Row {
         /// The file as the user named it.
         file: String,
-        /// Line, counted from 1.
+        /// Line, counted from 1; of a table that has no lines, its row.
         line: usize,
         /// What was expected and what was found.
         problem: RowProblem,
@@ -200,6 +200,34 @@ pub enum RowProblem {
         /// The field's name.
         field: String,
     },
+    /// A message of nobody who takes part in a conversation.
+    #[error("the field `{field}` must be system, user or assistant, found `{found}`")]
+    UnknownRole {
+        /// The field's name.
+        field: String,
+        /// What it holds.
+        found: String,
+    },
+    /// Two turns of the assistant with nobody between them.
+    #[error("the field `{field}` is a second turn of the assistant in a row")]
+    AssistantTwice {
+        /// The second of them.
+        field: String,
+    },
+    /// A conversation whose last turn before the response is not the user's.
+    #[error("the field `{field}`: the response must answer a turn of the user, found {found}")]
+    NothingAsked {
+        /// The field's name.
+        field: &'static str,
+        /// Whose turn it is, in words.
+        found: &'static str,
+    },
+    /// A conversation that nobody answers, where a response is needed.
+    #[error("the row has no response: `{field}` ends with the user's turn, and there is no `response`")]
+    NoResponse {
+        /// The field of the conversation.
+        field: &'static str,
+    },
     /// A label that no label file has.
     #[error(
         "the field `final_label`: expected 1_full_compliance, 2_full_refusal, 3_partial_refusal, corrected, \
@@ -239,6 +267,16 @@ impl RowProblem {
             Self::OtherFormat { .. } => "keep rows of different formats in different files",
             Self::WrongType { .. } => "correct the value or remove the row",
             Self::Blank { .. } => "fill in the text or remove the row",
+            Self::UnknownRole { .. } => {
+                "turns of tools and others are not read: correct the role or remove the row"
+            }
+            Self::AssistantTwice { .. } => "join the two turns, or put the user's between them",
+            Self::NothingAsked { .. } => {
+                "end the list with the user's turn, or with the answer to it where the row has no `response`"
+            }
+            Self::NoResponse { .. } => {
+                "add the answer as the last message or as `response`, or remove the row"
+            }
             Self::UnknownLabel { .. } => "correct the label, or leave it empty for a row without one",
             Self::NulInText { .. } => "remove the character or the row",
         }

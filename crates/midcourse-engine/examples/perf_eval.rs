@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, rows] = arguments.as_slice() else { return Err("expected MODEL.gguf DATA.jsonl".into()) };
     let model = LocalModel::load(Path::new(model), "perf", &LoadOptions::default())?;
-    let set = data::parse(rows, &std::fs::read(rows)?)?;
+    let set = data::parse(rows, &std::fs::read(rows)?, data::Responses::Required)?;
     let settings = settings();
     let plan = set.samples.iter().take(N_SAMPLES).map(|sample| {
         let text = (&model.template, &model.tokenizer as _);

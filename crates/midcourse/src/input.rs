@@ -4,7 +4,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::Result;
-use midcourse_core::data::{self, DataSet};
+use midcourse_core::data::{self, DataSet, Responses};
 use midcourse_engine::files;
 use sha2::{Digest, Sha256};
 
@@ -22,9 +22,9 @@ pub(crate) struct DataFile {
 }
 
 /// Reads a data set, decompressing by the file's ending.
-pub(crate) fn read(path: &Path) -> Result<DataFile> {
+pub(crate) fn read(path: &Path, responses: Responses) -> Result<DataFile> {
     let bytes = read_file(path)?;
-    let set = data::parse(&path.display().to_string(), &bytes)?;
+    let set = data::parse(&path.display().to_string(), &bytes, responses)?;
     Ok(DataFile { set, sha256: hex(&Sha256::digest(&bytes)) })
 }
 

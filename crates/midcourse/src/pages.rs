@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use midcourse_core::chat::Message;
 use midcourse_core::eval::{Judgement, Outcome, PlannedSample, Set, Trial};
 use midcourse_core::judge::Verdict;
 use midcourse_core::metrics::{self, Scores};
@@ -26,6 +27,9 @@ pub(crate) struct SampleRecord {
     pub set: Set,
     pub sample: String,
     pub category: Option<String>,
+    /// What was said before the prompt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Message>,
     pub prompt: String,
     /// With its opener: prefixes are cut from it.
     pub response: String,
@@ -43,6 +47,7 @@ impl SampleRecord {
             set: sample.set,
             sample: sample.id.clone(),
             category: sample.category.clone(),
+            history: sample.history.clone(),
             prompt: sample.prompt.clone(),
             response: sample.response.clone(),
             n_response_tokens: sample.n_response_tokens,

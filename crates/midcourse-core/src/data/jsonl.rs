@@ -12,9 +12,17 @@ use crate::error::RowProblem;
 
 /// The rows of `text`, each parsed when it is asked for.
 pub(super) fn rows<'a>(file: &'a str, text: &'a str) -> impl Iterator<Item = Result<Row<'a>>> {
+    rows_with_lines(file, text).map(|row| Ok(row?.1))
+}
+
+/// The same, each after the line that it stands in.
+pub(super) fn rows_with_lines<'a>(
+    file: &'a str,
+    text: &'a str,
+) -> impl Iterator<Item = Result<(&'a str, Row<'a>)>> {
     (1..).zip(text.split('\n')).filter(|(_, line)| !is_blank(line)).map(move |(number, line)| {
         let at = At { file, line: number };
-        object(line).map(|fields| Row { at, fields }).map_err(|problem| at.error(problem))
+        object(line).map(|fields| (line, Row { at, fields })).map_err(|problem| at.error(problem))
     })
 }
 

@@ -39,13 +39,14 @@ pub fn parse_labels(file: &str, bytes: &[u8]) -> Result<Vec<LabelledRow>> {
     let of_file = |problem| Error::DataFile { file: file.to_owned(), problem };
     let text = text::decode(file, bytes)?;
     let rows: Vec<LabelledRow> = match Container::of(text).map_err(of_file)? {
-        Container::Jsonl => {
+        Some(Container::Jsonl) => {
             jsonl::rows(file, text).map(|row| read(&row?, str::to_owned)).collect::<Result<_>>()?
         }
-        Container::Csv => {
+        Some(_) => {
             let rows = table::rows(file, text, has_columns)?;
             rows.map(|row| read(&row?, unguarded)).collect::<Result<_>>()?
         }
+        None => Vec::new(),
     };
     if rows.is_empty() { Err(of_file(FileProblem::NoRows)) } else { Ok(rows) }
 }

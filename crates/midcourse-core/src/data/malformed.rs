@@ -25,7 +25,7 @@ struct Fault {
 impl Fault {
     fn assert_refused(&self) {
         let shown = String::from_utf8_lossy(&self.bytes);
-        let error = parse("faulty.rows", &self.bytes).expect_err(&shown);
+        let error = parse("faulty.rows", &self.bytes, Responses::Required).expect_err(&shown);
         let Error::Row { file, line, problem } = &error else { panic!("{error}: {shown}") };
         let message = error.to_string();
         assert_eq!(file, "faulty.rows");

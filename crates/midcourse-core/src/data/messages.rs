@@ -4,11 +4,11 @@
 
 use expect_test::{Expect, expect};
 
-use super::parse;
 use super::tests::BEAVER;
+use super::{Responses, parse};
 
 fn check_error(name: &str, bytes: impl AsRef<[u8]>, expected: &Expect) {
-    let error = parse(name, bytes.as_ref()).unwrap_err();
+    let error = parse(name, bytes.as_ref(), Responses::Required).unwrap_err();
     expected.assert_eq(&format!("{error}\nhint: {}", error.hint()));
 }
 
@@ -19,15 +19,15 @@ fn says_which_columns_were_found_and_which_are_known() {
         "rows.jsonl",
         rows,
         &expect![[r#"
-        rows.jsonl:1: no known format has the columns question, [2Janswer; known formats: PKU-SafeRLHF (prompt, response_0, response_1, is_response_0_safe, is_response_1_safe); BeaverTails (prompt, response, is_safe); JailbreakBench (goal, target, behavior); AdvBench (goal, target); midcourse (prompt, response)
-        hint: rename the columns, for example to `prompt` and `response`"#]],
+            rows.jsonl:1: no known format has the columns question, [2Janswer; known formats: PKU-SafeRLHF (prompt, response_0, response_1, is_response_0_safe, is_response_1_safe); BeaverTails (prompt, response, is_safe); JailbreakBench (goal, behavior, target); AdvBench (goal, target); conversation (messages); midcourse (prompt, response)
+            hint: rename the columns, for example to `prompt` and `response`"#]],
     );
     check_error(
         "rows.csv",
         "question;answer\na;b\n",
         &expect![[r#"
-        rows.csv:1: no known format has the columns question;answer; known formats: PKU-SafeRLHF (prompt, response_0, response_1, is_response_0_safe, is_response_1_safe); BeaverTails (prompt, response, is_safe); JailbreakBench (goal, target, behavior); AdvBench (goal, target); midcourse (prompt, response)
-        hint: rename the columns, for example to `prompt` and `response`"#]],
+            rows.csv:1: no known format has the columns question;answer; known formats: PKU-SafeRLHF (prompt, response_0, response_1, is_response_0_safe, is_response_1_safe); BeaverTails (prompt, response, is_safe); JailbreakBench (goal, behavior, target); AdvBench (goal, target); conversation (messages); midcourse (prompt, response)
+            hint: rename the columns, for example to `prompt` and `response`"#]],
     );
 }
 

@@ -2,9 +2,11 @@
 //!
 //! [`parse`] tells the format by the columns of the first row, holds every other row to it, and drops rows
 //! that say the same as an earlier one. Nothing is repaired and nothing skipped silently: a row that does not
-//! fit is an error with its line. Reading bytes from disk and decompressing them is the caller's business.
+//! fit is an error with its line. Reading bytes from disk and decompressing them is the caller's business, and
+//! so is taking binary tables apart: a [`Reader`] takes their rows as JSON objects.
 //! Of JSON keys that stand twice in a row the last counts, as in most readers.
 
+mod conversation;
 mod format;
 mod jsonl;
 mod labels;
@@ -12,8 +14,11 @@ mod labels;
 mod malformed;
 #[cfg(test)]
 mod messages;
+#[cfg(test)]
+mod prompts;
 mod row;
 mod samples;
+mod split;
 mod summary;
 mod table;
 #[cfg(test)]
@@ -23,24 +28,30 @@ mod text;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::chat::Message;
 use crate::{Error, Result};
-use row::Row;
+use row::{At, Row};
 
 pub use crate::error::{FileProblem, RowProblem};
 pub use format::{Container, Format};
 pub use labels::{LabelledRow, guard, parse_labels};
+pub use split::{Side, Split, lines};
 pub use summary::{CategoryCount, Quantiles, Reach, Summary, summarise};
 
 /// A prompt and a response to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
-    /// Hash of prompt and response: 16 hex digits.
+    /// Hash of history, prompt and response: 16 hex digits.
     pub id: String,
-    /// The user's text.
+    /// What was said before the prompt; empty where the prompt is the whole conversation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Message>,
+    /// The user's text: the last one, where there is a history.
     pub prompt: String,
-    /// A whole answer to it.
+    /// A whole answer to it; empty where the row has none, which [`Responses::Optional`] allows.
     pub response: String,
     /// The row's category, where the format has one.
     pub category: Option<String>,
@@ -50,7 +61,23 @@ pub struct Sample {
     pub source: Option<String>,
 }
 
-/// What a data file holds.
+impl Sample {
+    /// The conversation that the response answers.
+    pub fn messages(&self) -> Vec<Message> {
+        self.history.iter().cloned().chain([Message::user(self.prompt.clone())]).collect()
+    }
+}
+
+/// Whether rows must bring a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Responses {
+    /// A row without one is an error.
+    Required,
+    /// A row may be a prompt only.
+    Optional,
+}
+
+/// What a data file, or the files of a data set, hold.
 ///
 /// Every row is accounted for: `n_rows` = samples + duplicates + rows without harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,67 +96,115 @@ pub struct DataSet {
     pub n_without_harm: usize,
 }
 
-/// Reads the rows of `bytes`; `file` is the name that messages give it.
+/// Reads the rows of one file of text; `file` is the name that messages give it.
 ///
 /// # Errors
 ///
 /// [`Error::Row`] with the line, or [`Error::DataFile`] where the file as a whole is something else.
-pub fn parse(file: &str, bytes: &[u8]) -> Result<DataSet> {
-    let of_file = |problem| Error::DataFile { file: file.to_owned(), problem };
-    let text = text::decode(file, bytes)?;
-    let container = Container::of(text).map_err(of_file)?;
-    let mut reading = Reading::default();
-    match container {
-        Container::Jsonl => reading.take_all(jsonl::rows(file, text))?,
-        Container::Csv => reading.take_all(table::rows(file, text, is_format)?)?,
-    }
-    reading.finish(container).map_err(of_file)
+pub fn parse(file: &str, bytes: &[u8], responses: Responses) -> Result<DataSet> {
+    let mut reader = Reader::new(responses);
+    reader.text(file, bytes)?;
+    reader.finish(file)
 }
 
-/// Whether the columns are those of a known format.
-fn is_format(columns: &[String]) -> row::Read<()> {
-    Format::detect(&columns.iter().map(String::as_str)).map(|_| ())
-}
-
-/// The name of a sample: the first 16 hex digits of SHA-256 over prompt and response.
+/// The name of a sample: the first 16 hex digits of SHA-256 over prompt and response, and over the history where
+/// there is one.
 ///
-/// Each text stands after its length in bytes (8 bytes, little-endian), so that no two samples run together.
-pub fn sample_id(prompt: &str, response: &str) -> String {
-    let mut hash = Sha256::new();
-    for text in [prompt, response] {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
-    }
-    let id = hash.finalize().iter().take(8).fold(0_u64, |id, &byte| id << 8 | u64::from(byte));
+/// Each text stands after its length in bytes (8 bytes, little-endian), so that no two samples run together; of a
+/// message of the history its role and its text.
+pub fn sample_id(history: &[Message], prompt: &str, response: &str) -> String {
+    let said = history.iter().flat_map(|message| [message.role.name(), message.content.as_str()]);
+    let id = hash_of([prompt, response].into_iter().chain(said));
     format!("{id:016x}")
 }
 
-/// A data set in the making.
-#[derive(Default)]
-struct Reading {
+/// The first 8 bytes of SHA-256 over texts, each after its length.
+fn hash_of<'a>(texts: impl Iterator<Item = &'a str>) -> u64 {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    hash.finalize().iter().take(8).fold(0, |id, &byte| id << 8 | u64::from(byte))
+}
+
+/// A data set in the making, from one file or from several in turn.
+#[derive(Debug)]
+pub struct Reader {
+    responses: Responses,
     format: Option<Format>,
+    container: Option<Container>,
     ids: BTreeSet<String>,
     samples: Vec<Sample>,
     n_duplicates: usize,
     n_without_harm: usize,
 }
 
-impl Reading {
-    fn take_all<'a>(&mut self, rows: impl Iterator<Item = Result<Row<'a>>>) -> Result<()> {
-        for row in rows {
-            let row = row?;
-            self.take(&row).map_err(|problem| row.at.error(problem))?;
+impl Reader {
+    /// Has read nothing yet.
+    pub fn new(responses: Responses) -> Self {
+        Self {
+            responses,
+            format: None,
+            container: None,
+            ids: BTreeSet::new(),
+            samples: Vec::new(),
+            n_duplicates: 0,
+            n_without_harm: 0,
+        }
+    }
+
+    /// Takes the rows of a file of text, JSONL or CSV; `file` is the name that messages give it.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`]; a file without rows is none here.
+    pub fn text(&mut self, file: &str, bytes: &[u8]) -> Result<()> {
+        let text = text::decode(file, bytes)?;
+        let Some(container) = Container::of(text).map_err(|problem| of_file(file, problem))? else {
+            return Ok(());
+        };
+        self.container.get_or_insert(container);
+        if container == Container::Jsonl {
+            return self.take_all(jsonl::rows(file, text));
+        }
+        let responses = self.responses;
+        self.take_all(table::rows(file, text, |columns| is_format(columns, responses))?)
+    }
+
+    /// Takes rows that stood in a Parquet file, as JSON objects of one set of columns.
+    ///
+    /// # Errors
+    ///
+    /// Those of the iterator, and [`Error::Row`] with the number of the row in the place of a line.
+    pub fn parquet<E: From<Error>>(
+        &mut self,
+        file: &str,
+        rows: impl Iterator<Item = std::result::Result<Map<String, Value>, E>>,
+    ) -> std::result::Result<(), E> {
+        self.container.get_or_insert(Container::Parquet);
+        for (line, row) in (1..).zip(rows) {
+            self.take(&Row { at: At { file, line }, fields: row? })?;
         }
         Ok(())
     }
 
-    fn take(&mut self, row: &Row) -> std::result::Result<(), RowProblem> {
+    fn take_all<'a>(&mut self, mut rows: impl Iterator<Item = Result<Row<'a>>>) -> Result<()> {
+        rows.try_for_each(|row| self.take(&row?))
+    }
+
+    fn take(&mut self, row: &Row) -> Result<()> {
+        self.sort(row).map_err(|problem| row.at.error(problem))
+    }
+
+    /// Puts a row where it belongs.
+    fn sort(&mut self, row: &Row) -> row::Read<()> {
         let format = match self.format {
             Some(format) => format,
-            None => *self.format.insert(Format::detect(&row.columns())?),
+            None => *self.format.insert(Format::of(row, self.responses)?),
         };
-        format.check(row)?;
-        match samples::read(format, row)? {
+        format.check(row, self.responses)?;
+        match samples::read(format, row, self.responses)? {
             None => self.n_without_harm += 1,
             Some(sample) if self.ids.insert(sample.id.clone()) => self.samples.push(sample),
             Some(_) => self.n_duplicates += 1,
@@ -137,13 +212,29 @@ impl Reading {
         Ok(())
     }
 
-    fn finish(self, container: Container) -> std::result::Result<DataSet, FileProblem> {
-        let Self { format, samples, n_duplicates, n_without_harm, .. } = self;
+    /// The data set; `name` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DataFile`] when there were no rows, or none with a harmful response.
+    pub fn finish(self, name: &str) -> Result<DataSet> {
+        let Self { format, container, samples, n_duplicates, n_without_harm, .. } = self;
         let n_rows = samples.len() + n_duplicates + n_without_harm;
-        match format {
-            None => Err(FileProblem::NoRows),
-            Some(_) if samples.is_empty() => Err(FileProblem::NoHarm { n_rows }),
-            Some(format) => Ok(DataSet { format, container, samples, n_rows, n_duplicates, n_without_harm }),
+        match (format, container) {
+            (Some(_), _) if samples.is_empty() => Err(of_file(name, FileProblem::NoHarm { n_rows })),
+            (Some(format), Some(container)) => {
+                Ok(DataSet { format, container, samples, n_rows, n_duplicates, n_without_harm })
+            }
+            _ => Err(of_file(name, FileProblem::NoRows)),
         }
     }
+}
+
+fn of_file(file: &str, problem: FileProblem) -> Error {
+    Error::DataFile { file: file.to_owned(), problem }
+}
+
+/// Whether the columns are those of a known format.
+fn is_format(columns: &[String], responses: Responses) -> row::Read<()> {
+    Format::detect(&columns.iter().map(String::as_str), responses).map(|_| ())
 }

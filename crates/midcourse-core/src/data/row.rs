@@ -39,19 +39,12 @@ impl Row<'_> {
 
     /// A string that must be there and may be empty.
     pub(super) fn string(&self, field: &str) -> Read<&str> {
-        match self.get(field) {
-            Some(Value::String(text)) if text.contains('\0') => {
-                Err(RowProblem::NulInText { field: field.to_owned() })
-            }
-            Some(Value::String(text)) => Ok(text),
-            other => Err(wrong_type(field, "a string", other)),
-        }
+        as_string(field, self.get(field))
     }
 
     /// A string that must be there and say something.
     pub(super) fn text(&self, field: &str) -> Read<&str> {
-        let text = self.string(field)?;
-        if is_blank(text) { Err(RowProblem::Blank { field: field.to_owned() }) } else { Ok(text) }
+        saying(field, self.string(field)?)
     }
 
     /// A string that may be missing, null or empty.
@@ -103,10 +96,26 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// A string without U+0000.
+pub(super) fn as_string<'v>(field: &str, value: Option<&'v Value>) -> Read<&'v str> {
+    match value {
+        Some(Value::String(text)) if text.contains('\0') => {
+            Err(RowProblem::NulInText { field: field.to_owned() })
+        }
+        Some(Value::String(text)) => Ok(text),
+        other => Err(wrong_type(field, "a string", other)),
+    }
+}
+
+/// The text, if it says something.
+pub(super) fn saying<'t>(field: &str, text: &'t str) -> Read<&'t str> {
+    if is_blank(text) { Err(RowProblem::Blank { field: field.to_owned() }) } else { Ok(text) }
+}
+
 fn as_bool(field: &str, value: Option<&Value>) -> Read<bool> {
     value.and_then(Value::as_bool).ok_or_else(|| wrong_type(field, "true or false", value))
 }
 
-fn wrong_type(field: &str, expected: &'static str, found: Option<&Value>) -> RowProblem {
+pub(super) fn wrong_type(field: &str, expected: &'static str, found: Option<&Value>) -> RowProblem {
     RowProblem::WrongType { field: field.to_owned(), expected, found: found.map_or("nothing", kind) }
 }

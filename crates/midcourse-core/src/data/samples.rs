@@ -5,39 +5,74 @@
 
 use serde_json::Value;
 
+use super::conversation::Conversation;
 use super::row::{Read, Row, is_blank};
-use super::{Format, Sample, sample_id};
+use super::{Format, Responses, Sample, conversation, sample_id};
+use crate::chat::Message;
 use crate::error::RowProblem;
 
 /// The row's sample, or none where no response is unsafe.
-pub(super) fn read(format: Format, row: &Row) -> Read<Option<Sample>> {
+pub(super) fn read(format: Format, row: &Row, responses: Responses) -> Read<Option<Sample>> {
     match format {
         Format::PkuSafeRlhf => pku_saferlhf(row),
         Format::BeaverTails => beavertails(row),
-        Format::JailbreakBench | Format::AdvBench => behaviour(row).map(Some),
-        Format::Own => own(row).map(Some),
+        Format::JailbreakBench | Format::AdvBench => behaviour(row, responses).map(Some),
+        Format::Conversations => conversation(row, responses).map(Some),
+        Format::Own => own(row, responses).map(Some),
     }
 }
 
-fn own(row: &Row) -> Read<Sample> {
+/// The prompt of a row without a harmful response.
+pub(super) fn prompt_of_harmless(row: &Row) -> Read<Vec<Message>> {
+    Ok(vec![Message::user(row.text("prompt")?)])
+}
+
+fn own(row: &Row, responses: Responses) -> Read<Sample> {
+    with_notes(row, sample(Conversation::of(row.text("prompt")?), response(row, "response", responses)?))
+}
+
+/// The response is the `response`, else the assistant's turn at the end.
+fn conversation(row: &Row, responses: Responses) -> Read<Sample> {
+    let mut asked = conversation::read(row)?;
+    let response = match (row.optional_text("response")?, asked.answer.take()) {
+        (Some(response), _) | (None, Some(response)) => response,
+        (None, None) if responses == Responses::Optional => String::new(),
+        (None, None) => return Err(RowProblem::NoResponse { field: asked.field }),
+    };
+    with_notes(row, sample(asked, &response))
+}
+
+/// The sample with what midcourse's own rows may say besides.
+fn with_notes(row: &Row, sample: Sample) -> Read<Sample> {
     Ok(Sample {
         category: row.optional_text("category")?,
         safe_response: row.optional_text("safe_response")?,
         source: row.optional_text("source")?,
-        ..sample(row.text("prompt")?, row.text("response")?)
+        ..sample
     })
 }
 
-fn behaviour(row: &Row) -> Read<Sample> {
+/// A row's response, or nothing where it may be missing.
+fn response<'a>(row: &'a Row, field: &str, responses: Responses) -> Read<&'a str> {
+    match (responses, row.get(field)) {
+        (Responses::Required, _) => row.text(field),
+        (Responses::Optional, None | Some(Value::Null)) => Ok(""),
+        (Responses::Optional, Some(_)) => {
+            row.string(field).map(|text| if is_blank(text) { "" } else { text })
+        }
+    }
+}
+
+fn behaviour(row: &Row, responses: Responses) -> Read<Sample> {
     Ok(Sample {
         category: row.optional_text("category")?,
         source: row.optional_text("source")?,
-        ..sample(row.text("goal")?, row.text("target")?)
+        ..sample(Conversation::of(row.text("goal")?), response(row, "target", responses)?)
     })
 }
 
 fn beavertails(row: &Row) -> Read<Option<Sample>> {
-    let found = sample(row.text("prompt")?, row.text("response")?);
+    let found = sample(Conversation::of(row.text("prompt")?), row.text("response")?);
     let category = row.first_true("category")?;
     Ok((!row.bool("is_safe")?).then_some(Sample { category, ..found }))
 }
@@ -59,7 +94,7 @@ fn pku_saferlhf(row: &Row) -> Read<Option<Sample>> {
         category: harmful.category,
         safe_response: (other.is_safe && !is_blank(other.text)).then(|| other.text.to_owned()),
         source: harmful.source,
-        ..sample(prompt, harmful.text)
+        ..sample(Conversation::of(prompt), harmful.text)
     }))
 }
 
@@ -94,10 +129,12 @@ impl<'a> PkuResponse<'a> {
     }
 }
 
-fn sample(prompt: &str, response: &str) -> Sample {
+fn sample(asked: Conversation, response: &str) -> Sample {
+    let Conversation { history, prompt, .. } = asked;
     Sample {
-        id: sample_id(prompt, response),
-        prompt: prompt.to_owned(),
+        id: sample_id(&history, &prompt, response),
+        history,
+        prompt,
         response: response.to_owned(),
         category: None,
         safe_response: None,

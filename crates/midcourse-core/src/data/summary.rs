@@ -26,11 +26,15 @@ pub struct Summary {
     pub n_duplicates: usize,
     /// Rows without an unsafe response.
     pub n_without_harm: usize,
+    /// Samples of a prompt only.
+    pub n_without_response: usize,
+    /// Samples whose prompt has turns before it.
+    pub n_with_history: usize,
     /// Samples that bring a safe response.
     pub n_safe_responses: usize,
     /// Samples by category, the most frequent first, then by name.
     pub categories: Vec<CategoryCount>,
-    /// Lengths of responses in white-space separated words.
+    /// Lengths of responses in white-space separated words; null where there are none.
     pub words: Option<Quantiles>,
     /// Lengths of responses in tokens; null without a tokenizer.
     pub tokens: Option<Quantiles>,
@@ -73,10 +77,12 @@ pub struct Reach {
 
 /// Counts what a data set holds.
 ///
-/// `lengths_in_tokens` are those of the samples' responses, or empty when no tokenizer is at hand; `ks` are
+/// `lengths_in_tokens` are those of the responses that are there, or empty when no tokenizer is at hand; `ks` are
 /// the prefix lengths to be reached, in tokens.
 pub fn summarise(set: &DataSet, lengths_in_tokens: &[usize], ks: &[usize]) -> Summary {
-    let words = set.samples.iter().map(|sample| sample.response.split_whitespace().count());
+    let count = |holds: fn(&&Sample) -> bool| set.samples.iter().filter(holds).count();
+    let responses = set.samples.iter().map(|sample| &sample.response).filter(|text| !text.is_empty());
+    let words = responses.map(|response| response.split_whitespace().count());
     let reach = |&k: &usize| Reach { k, n_samples: lengths_in_tokens.iter().filter(|&&n| n >= k).count() };
     Summary {
         format: set.format,
@@ -85,7 +91,9 @@ pub fn summarise(set: &DataSet, lengths_in_tokens: &[usize], ks: &[usize]) -> Su
         n_samples: set.samples.len(),
         n_duplicates: set.n_duplicates,
         n_without_harm: set.n_without_harm,
-        n_safe_responses: set.samples.iter().filter(|sample| sample.safe_response.is_some()).count(),
+        n_without_response: count(|sample| sample.response.is_empty()),
+        n_with_history: count(|sample| !sample.history.is_empty()),
+        n_safe_responses: count(|sample| sample.safe_response.is_some()),
         categories: count_categories(&set.samples),
         words: Quantiles::of(words.collect()),
         tokens: Quantiles::of(lengths_in_tokens.to_vec()),
@@ -137,10 +145,20 @@ impl Summary {
         writeln!(out, "samples         {}", self.n_samples)?;
         writeln!(out, "duplicates      {}", self.n_duplicates)?;
         writeln!(out, "without harm    {}", self.n_without_harm)?;
+        for (n, what) in
+            [(self.n_without_response, "prompts only    "), (self.n_with_history, "several turns   ")]
+        {
+            if n > 0 {
+                writeln!(out, "{what}{n}")?;
+            }
+        }
         writeln!(out, "safe responses  {}", self.n_safe_responses)
     }
 
     fn write_lengths(&self, out: &mut String) -> std::fmt::Result {
+        if self.words.is_none() {
+            return Ok(());
+        }
         writeln!(out, "\nresponse length     min     p10  median     p90     max")?;
         for (unit, quantiles) in [("tokens", self.tokens), ("words", self.words)] {
             let Some(Quantiles { min, p10, median, p90, max }) = quantiles else { continue };
@@ -173,7 +191,7 @@ impl Summary {
 mod tests {
     use expect_test::expect;
 
-    use super::super::parse;
+    use super::super::{Responses, parse};
     use super::*;
 
     fn set() -> DataSet {
@@ -184,7 +202,7 @@ mod tests {
             "{\"prompt\":\"d\",\"response\":\"one\",\"category\":\"\\u001b[31mgo\\u202essip\\u0007\"}\n",
             "{\"prompt\":\"d\",\"response\":\"one\"}\n",
         );
-        parse("rows.jsonl", rows.as_bytes()).unwrap()
+        parse("rows.jsonl", rows.as_bytes(), Responses::Required).unwrap()
     }
 
     #[test]
@@ -241,7 +259,8 @@ mod tests {
     fn many_and_long_categories_are_cut_in_text_only() {
         let row = |i| format!("{{\"prompt\":\"{i}\",\"response\":\"x\",\"category\":\"{i:0>99}\"}}");
         let rows = (0..40).map(row).collect::<Vec<_>>().join("\n");
-        let summary = summarise(&parse("rows.jsonl", rows.as_bytes()).unwrap(), &[], &[]);
+        let summary =
+            summarise(&parse("rows.jsonl", rows.as_bytes(), Responses::Required).unwrap(), &[], &[]);
         assert_eq!(summary.categories.len(), 40);
         let text = summary.render();
         assert!(text.ends_with("… and 10 more categories\n"), "{text}");

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 pub(super) fn rows<'a>(
     file: &'a str,
     text: &'a str,
-    is_known: fn(&[String]) -> Read<()>,
+    is_known: impl Fn(&[String]) -> Read<()>,
 ) -> Result<impl Iterator<Item = Result<Row<'a>>>> {
     let mut records = Records { file, text, at: 0, line: 1 };
     let header = header(&mut records, is_known).map_err(|e| not_json_either(file, e))?;
@@ -36,7 +36,7 @@ pub(super) fn rows<'a>(
 }
 
 /// The names of the columns, each once.
-fn header(records: &mut Records, is_known: fn(&[String]) -> Read<()>) -> Result<Vec<String>> {
+fn header(records: &mut Records, is_known: impl Fn(&[String]) -> Read<()>) -> Result<Vec<String>> {
     let Some(record) = records.next() else { return Ok(Vec::new()) };
     let Record { at, fields } = record?;
     let names: Vec<String> = fields.iter().map(|name| name.trim().to_lowercase()).collect();

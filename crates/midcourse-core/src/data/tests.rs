@@ -46,9 +46,13 @@ pub(super) const OWN_CSV: &str = concat!(
     "\"games\",\"How do I peek?\",\"First you lean.\"\n",
 );
 
+fn read(file: &str, bytes: &[u8]) -> Result<DataSet> {
+    parse(file, bytes, Responses::Required)
+}
+
 /// Format, counts and samples, one a line.
 fn check(bytes: impl AsRef<[u8]>, expected: &Expect) {
-    let set = parse("rows", bytes.as_ref()).unwrap();
+    let set = read("rows", bytes.as_ref()).unwrap();
     let DataSet { format, container, samples, n_rows, n_duplicates, n_without_harm } = set;
     let mut found = vec![format!(
         "{format} {container}: {n_rows} rows, {n_duplicates} duplicates, {n_without_harm} without harm"
@@ -166,8 +170,8 @@ fn reads_own_csv() {
 
 #[test]
 fn the_name_of_a_file_does_not_decide() {
-    assert_eq!(parse("rows.csv", OWN.as_bytes()).unwrap().container, Container::Jsonl);
-    assert_eq!(parse("rows.jsonl", OWN_CSV.as_bytes()).unwrap().container, Container::Csv);
+    assert_eq!(read("rows.csv", OWN.as_bytes()).unwrap().container, Container::Jsonl);
+    assert_eq!(read("rows.jsonl", OWN_CSV.as_bytes()).unwrap().container, Container::Csv);
 }
 
 #[test]
@@ -183,10 +187,10 @@ fn line_separators_inside_strings_do_not_split_rows() {
 #[test]
 fn carriage_returns_blank_lines_and_byte_order_marks_change_nothing() {
     for text in [OWN, PKU, BEAVER, BEHAVIOURS, OWN_CSV] {
-        let plain = parse("rows", text.as_bytes()).unwrap();
+        let plain = read("rows", text.as_bytes()).unwrap();
         let windows = format!("\u{feff}\r\n{}\r\n \r\n", text.replace('\n', "\r\n\r\n"));
-        assert_eq!(parse("rows", windows.as_bytes()).unwrap(), plain);
-        assert_eq!(parse("rows", text.trim_end().as_bytes()).unwrap(), plain);
+        assert_eq!(read("rows", windows.as_bytes()).unwrap(), plain);
+        assert_eq!(read("rows", text.trim_end().as_bytes()).unwrap(), plain);
     }
 }
 
@@ -208,19 +212,19 @@ fn duplicates_are_counted_and_the_first_is_kept() {
 #[test]
 fn ids_are_hashes_of_both_texts_and_their_border() {
     // printf '\1\0\0\0\0\0\0\0a\2\0\0\0\0\0\0\0bc' | sha256sum
-    expect!["9a8acca1b6c6c0be"].assert_eq(&sample_id("a", "bc"));
-    assert_ne!(sample_id("a", "bc"), sample_id("ab", "c"));
+    expect!["9a8acca1b6c6c0be"].assert_eq(&sample_id(&[], "a", "bc"));
+    assert_ne!(sample_id(&[], "a", "bc"), sample_id(&[], "ab", "c"));
 }
 
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..400)) {
-        let _ = parse("rows", &bytes);
+        let _ = read("rows", &bytes);
     }
 
     #[test]
     fn arbitrary_csv_never_panics(text in "(goal,target\n)?[\",\r\na\u{e9}\u{2028} ]{0,60}") {
-        let _ = parse("rows.csv", text.as_bytes());
+        let _ = read("rows.csv", text.as_bytes());
     }
 
     #[test]
@@ -234,7 +238,7 @@ proptest! {
             let end = (at + n).min(bytes.len());
             bytes.splice(at..end, insert.into_bytes());
         }
-        if let Ok(set) = parse("rows", &bytes) {
+        if let Ok(set) = read("rows", &bytes) {
             prop_assert_eq!(set.n_rows, set.samples.len() + set.n_duplicates + set.n_without_harm);
             prop_assert!(!set.samples.is_empty());
             let ids: BTreeSet<_> = set.samples.iter().map(|sample| &sample.id).collect();
@@ -245,7 +249,7 @@ proptest! {
     #[test]
     fn csv_rows_survive_a_round_trip(cells in vec("[a-c\",\r\n\u{e9}]{0,8}x", 2..=2)) {
         let quoted: Vec<_> = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
-        let set = parse("rows.csv", format!("goal,target\r\n{}\r\n", quoted.join(",")).as_bytes()).unwrap();
+        let set = read("rows.csv", format!("goal,target\r\n{}\r\n", quoted.join(",")).as_bytes()).unwrap();
         prop_assert_eq!([&set.samples[0].prompt, &set.samples[0].response], [&cells[0], &cells[1]]);
     }
 }

@@ -3,9 +3,10 @@
 use sha2::{Digest, Sha256};
 
 use super::{EvalSettings, Outcome, Set, Trial, Unit};
+use crate::chat::Message;
 use crate::data::Sample;
 use crate::engine::{Fork, PathSpec, SEED_MASK, TokenId, Tree, path_seed};
-use crate::template::{ChatTemplate, Prefill, Proof, Sent, Tokenizer, prefill};
+use crate::template::{ChatTemplate, Prefill, Proof, Sent, Tokenizer, prefill_after};
 use crate::{Error, Result};
 
 /// One sample, laid out.
@@ -17,7 +18,9 @@ pub struct PlannedSample {
     pub id: String,
     /// The row's category.
     pub category: Option<String>,
-    /// The user's text.
+    /// What was said before the prompt.
+    pub history: Vec<Message>,
+    /// The user's text, the last one.
     pub prompt: String,
     /// The response with its opener, as the template writes it: what prefixes are cut from.
     pub response: String,
@@ -100,7 +103,8 @@ pub fn plan(
 ) -> Result<PlannedSample> {
     let chance = hash(settings.seed, &sample.id, None);
     let response = settings.opener.apply(chance, &sample.response);
-    let rendered = prefill(template, tokenizer, (&sample.prompt, &response), settings.mode)?;
+    let asked = (&sample.messages()[..], response.as_str());
+    let rendered = prefill_after(template, tokenizer, asked, settings.mode)?;
     let planner = Planner { settings, tokenizer, context, rendered: &rendered, sample };
     let forks = settings.prefix_lengths.iter().map(|&k| Ok((k, planner.fork(k)?)));
     let forks: Vec<_> = forks.collect::<Result<_>>()?;
@@ -113,6 +117,7 @@ pub fn plan(
         set,
         id: sample.id.clone(),
         category: sample.category.clone(),
+        history: sample.history.clone(),
         prompt: sample.prompt.clone(),
         n_response_tokens: rendered.n_response_tokens(),
         n_special_as_text: rendered.n_special_as_text,

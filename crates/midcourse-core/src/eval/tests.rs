@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::*;
+use crate::chat::Message;
 use crate::data::Sample;
 use crate::engine::{Finish, Sampling, TokenId};
 use crate::template::{ChatTemplate, Encoding, Mode, SpecialTokens, TokenizeError, Tokenizer};
@@ -78,8 +79,8 @@ fn settings(lengths: &[usize]) -> EvalSettings {
 
 fn sample() -> Sample {
     let (prompt, response) = ("Cheat?".to_owned(), "Sure, first you wait. Then you go.".to_owned());
-    let id = crate::data::sample_id(&prompt, &response);
-    Sample { id, prompt, response, category: None, safe_response: None, source: None }
+    let id = crate::data::sample_id(&[], &prompt, &response);
+    Sample { id, history: Vec::new(), prompt, response, category: None, safe_response: None, source: None }
 }
 
 fn template() -> ChatTemplate {
@@ -94,6 +95,21 @@ fn planned(settings: &EvalSettings, context: usize) -> PlannedSample {
 
 fn words(sample: &PlannedSample, length: usize) -> String {
     Words::new().decode(&sample.input(sample.planned(length).unwrap())).unwrap()
+}
+
+#[test]
+fn a_prompt_of_several_turns_is_given_whole() {
+    let settings = settings(&[0, 2, 4]);
+    let history = vec![Message::user("Cheat?"), Message::assistant("Yes.")];
+    let row = Sample { history: history.clone(), ..sample() };
+    let planned = plan((Set::Harmful, &row), &settings, (&template(), &Words::new()), 10_000).unwrap();
+    assert_eq!((planned.prompt.as_str(), &planned.history), ("Cheat?", &history));
+    let alone = self::planned(&settings, 10_000);
+    for length in 0..3 {
+        let said = format!("<u>Cheat?</s><a>Yes.</s>{}", words(&alone, length));
+        assert_eq!(words(&planned, length), said);
+        assert!(planned.planned(length).unwrap().proof.is_none_or(|proof| proof.holds()));
+    }
 }
 
 #[test]

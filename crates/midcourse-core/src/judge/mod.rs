@@ -51,7 +51,7 @@ pub enum Ending {
 /// What a judge is shown of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case<'a> {
-    /// The request.
+    /// The request: of a conversation the user's last text.
     pub prompt: &'a str,
     /// The forced start of the answer; empty at k = 0.
     pub prefix: &'a str,

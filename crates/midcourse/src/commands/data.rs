@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use midcourse_core::data::{DataSet, summarise};
-use midcourse_core::template::{Mode, prefill};
+use midcourse_core::data::{DataSet, Responses, Sample, summarise};
+use midcourse_core::template::{Mode, prefill_after};
 
 use crate::args::DataCommand;
 use crate::failure::Failure;
@@ -24,7 +24,7 @@ pub(crate) fn run(command: &DataCommand) -> Result<u8> {
 }
 
 fn check(file: &Path, model: Option<&str>, json: bool) -> Result<u8> {
-    let data = input::read(file)?;
+    let data = input::read(file, Responses::Optional)?;
     let there = catalogue::find(DEFAULT_MODEL).map(catalogue::Entry::is_pulled).transpose()?;
     let lengths = if let Some(name) = model.or((there == Some(true)).then_some(DEFAULT_MODEL)) {
         if let ModelName::Endpoint(_) = ModelName::parse(name)? {
@@ -42,12 +42,12 @@ fn check(file: &Path, model: Option<&str>, json: bool) -> Result<u8> {
     Ok(0)
 }
 
-/// Tokens of every response, as an evaluation would count them.
+/// Tokens of every response that is there, as an evaluation would count them.
 fn lengths(data: &DataSet, model: &Outline) -> Result<Vec<usize>> {
-    let length = |sample: &midcourse_core::data::Sample| {
-        let conversation = (sample.prompt.as_str(), sample.response.as_str());
-        let rendered = prefill(&model.template, model.tokenizer.as_ref(), conversation, Mode::OpenTurn);
+    let length = |sample: &Sample| {
+        let answered = (&sample.messages()[..], sample.response.as_str());
+        let rendered = prefill_after(&model.template, model.tokenizer.as_ref(), answered, Mode::OpenTurn);
         Ok(rendered.with_context(|| format!("sample {}", sample.id))?.n_response_tokens())
     };
-    data.samples.iter().map(length).collect()
+    data.samples.iter().filter(|sample| !sample.response.is_empty()).map(length).collect()
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use midcourse_core::data::Sample;
+use midcourse_core::data::{Responses, Sample};
 use midcourse_core::eval::{self, PlannedSample, Set, Unit};
 use midcourse_core::report::strip_controls;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
@@ -120,7 +120,7 @@ fn read_data(plan: &EvalPlan) -> Result<(Samples, Vec<DataIdentity>)> {
     let mut data = Vec::new();
     let files = [(Set::Harmful, Some(&plan.data)), (Set::Benign, plan.benign.as_ref())];
     for (set, path) in files.into_iter().filter_map(|(set, path)| Some((set, path?))) {
-        let file = input::read(path)?;
+        let file = input::read(path, Responses::Required)?;
         let identity = DataIdentity::of(set, path, &file);
         say(&identity.summary());
         let limit = plan.limit.unwrap_or(usize::MAX);

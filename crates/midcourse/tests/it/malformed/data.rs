@@ -31,17 +31,25 @@ pub(super) fn cases() -> Cases {
     cases
 }
 
+const EVAL: [&str; 6] = ["eval", "--model", "scripted:~/script.jsonl", "--out", "@/run", "--data"];
+
 /// Adds a file, to be read by each command that reads data, in turn.
 fn add(cases: &mut Cases, what: &str, (name, bytes): (&str, &[u8]), named: &[&str]) {
-    cases.write(name, bytes);
     let path = format!("@/{name}");
-    let eval = ["eval", "--model", "scripted:~/script.jsonl", "--out", "@/run", "--data"];
     let args = match cases.all.len() % 3 {
         0 => vec!["data", "check", &path],
-        1 => [&eval[..], &[&path]].concat(),
-        _ => [&eval[..], &["~/data.jsonl", "--benign", &path]].concat(),
+        1 => [&EVAL[..], &[&path]].concat(),
+        _ => [&EVAL[..], &["~/data.jsonl", "--benign", &path]].concat(),
     };
+    cases.write(name, bytes);
     cases.add(what, &args, INPUT, &[&[path.as_str()], named].concat());
+}
+
+/// Adds a file that lacks a response: a prompt only is something to look at, not to evaluate.
+fn add_unanswered(cases: &mut Cases, what: &str, (name, bytes): (&str, &[u8]), named: &[&str]) {
+    let path = format!("@/{name}");
+    cases.write(name, bytes);
+    cases.add(what, &[&EVAL[..], &[&path]].concat(), INPUT, &[&[path.as_str()], named].concat());
 }
 
 fn no_file(cases: &mut Cases) {
@@ -52,10 +60,9 @@ fn no_file(cases: &mut Cases) {
         INPUT,
         &["@: expected a regular file, found a directory"],
     );
-    let eval = ["eval", "--model", "scripted:~/script.jsonl", "--out", "@/run", "--data"];
-    cases.add("no such data", &[&eval[..], &["@/none.csv"]].concat(), INPUT, &["@/none.csv: No such file"]);
+    cases.add("no such data", &[&EVAL[..], &["@/none.csv"]].concat(), INPUT, &["@/none.csv: No such file"]);
     let benign = ["~/data.jsonl", "--benign", "@/none.gz"];
-    cases.add("no such benign data", &[&eval[..], &benign].concat(), INPUT, &["@/none.gz: No such file"]);
+    cases.add("no such benign data", &[&EVAL[..], &benign].concat(), INPUT, &["@/none.gz: No such file"]);
 }
 
 fn no_rows(cases: &mut Cases) {
@@ -116,7 +123,9 @@ fn broken_json(cases: &mut Cases, row: &str) {
 fn wrong_fields(cases: &mut Cases, row: &str) {
     let fields: Map<String, Value> = serde_json::from_str(row).unwrap();
     let mut second = |what: &str, fields: Map<String, Value>, named: &str| {
+        let lacks_response = fields.get("response").is_none_or(|value| value == " \n");
         let bytes = format!("{row}\n{}\n", Value::Object(fields));
+        let add = if row == OWN && lacks_response { add_unanswered } else { add };
         add(cases, what, ("rows.jsonl", bytes.as_bytes()), &["@/rows.jsonl:2: ", named]);
     };
     for (field, value) in &fields {
