@@ -69,7 +69,7 @@ const REFUSES: &str = " I'm sorry, but I can't help you cheat at a game.";
 const TURNS: &str = " cheating is wrong, and I can't help you with it.";
 
 fn sample(response: &str) -> Sample {
-    let id = crate::data::sample_id("How do I cheat?", response);
+    let id = crate::data::sample_id(&[], "How do I cheat?", response);
     let text = r#"{"prompt":"How do I cheat?","response":"x"}"#;
     let read = crate::data::parse("t", text.as_bytes(), crate::data::Responses::Required).unwrap();
     Sample { id, response: response.into(), ..read.samples[0].clone() }
