@@ -6,10 +6,16 @@
 //!
 //! Source: Xu et al. 2024, section 4; where the released scripts differ is said at the line.
 
+mod clauses;
+mod cuts;
 mod pairs;
 mod ranking;
+mod script;
+mod sentences;
 
+pub use cuts::{CutRule, TooFewClauses, cuts};
 pub use pairs::{Pair, pairs};
 pub use ranking::{
     Answer, AnswerEnd, AnswerKind, Cut, Dropped, DroppedAnswer, Judged, Origin, Ranking, Reason,
 };
+pub use sentences::{ends_sentence, whole_sentences};
