@@ -12,6 +12,7 @@ mod pairs;
 mod ranking;
 mod script;
 mod sentences;
+mod triggers;
 
 pub use cuts::{CutRule, TooFewClauses, cuts};
 pub use pairs::{Pair, pairs};
@@ -19,3 +20,4 @@ pub use ranking::{
     Answer, AnswerEnd, AnswerKind, Cut, Dropped, DroppedAnswer, Judged, Origin, Ranking, Reason,
 };
 pub use sentences::{ends_sentence, whole_sentences};
+pub use triggers::{Triggers, joined};
