@@ -8,6 +8,7 @@
 
 mod clauses;
 mod cuts;
+mod falling_back;
 mod pairs;
 mod ranking;
 mod script;
@@ -15,6 +16,7 @@ mod sentences;
 mod triggers;
 
 pub use cuts::{CutRule, TooFewClauses, cuts};
+pub use falling_back::{Overlap, OverlapUnit, falls_back};
 pub use pairs::{Pair, pairs};
 pub use ranking::{
     Answer, AnswerEnd, AnswerKind, Cut, Dropped, DroppedAnswer, Judged, Origin, Ranking, Reason,
