@@ -65,6 +65,14 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
+    /// A file of triggers or of refusal openers holds none.
+    #[error("{file}: expected a text on a line of its own, found {found}")]
+    NoTriggers {
+        /// The file as the user named it.
+        file: String,
+        /// What it holds instead.
+        found: &'static str,
+    },
     /// A setting of the plan makes no sense.
     #[error("{field}: {problem}")]
     Setting {
@@ -85,6 +93,9 @@ impl Error {
             Self::DataFile { problem, .. } => problem.hint(),
             Self::JudgePrompt { .. } => {
                 "a prompt for judges holds {{continuation}} or {{response}}, and may hold {{prompt}}, {{prefix}} and {{fence}}"
+            }
+            Self::NoTriggers { .. } => {
+                "write one trigger or opener a line; blank lines and lines that begin with # are left out"
             }
             Self::Template { hint, .. }
             | Self::TemplateCannot { hint, .. }
