@@ -5,6 +5,7 @@
 
 mod args;
 mod calibration;
+mod card;
 mod catalogue;
 mod commands;
 mod dry_run;
@@ -19,6 +20,7 @@ mod judging;
 mod manifest;
 mod model;
 mod pages;
+mod pairs;
 mod plan;
 mod progress;
 mod run;
