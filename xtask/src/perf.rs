@@ -1,5 +1,6 @@
 //! `cargo xtask perf eval`: how fast an evaluation runs, and how fast the released scripts' flow does the same.
 //! `cargo xtask perf dtype`: what each form of the weights costs.
+//! `cargo xtask perf synth`: how fast preference pairs are written, and in how much memory.
 //!
 //! The engine's own program measures itself against candle's product; the peer is a script in `perf/peers`. With
 //! a peer the two take turns (ours, peer, ours, peer, ours), because a machine's speed drifts: only what was
@@ -7,13 +8,15 @@
 
 mod dtype;
 mod figures;
+mod pairs;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use figures::{Figures, OurRun, PeerRun};
 
-const USAGE: &str = "usage: cargo xtask perf eval [--peers] [--json]\n       cargo xtask perf dtype";
+const USAGE: &str = "usage: cargo xtask perf eval [--peers] [--json]\n       cargo xtask perf dtype\n       \
+    cargo xtask perf synth [--json]";
 /// The rounds of the peer's work that are timed; see `perf/peers/released.py`.
 const PEER_ROUNDS: [&str; 2] = ["0", "4"];
 
@@ -21,6 +24,16 @@ const PEER_ROUNDS: [&str; 2] = ["0", "4"];
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     if matches!(arguments, [what] if what == "dtype") {
         return print(&dtype::measure()?);
+    }
+    if let [what, flags @ ..] = arguments
+        && what == "synth"
+    {
+        let output = parse_synth(flags)?;
+        let measured = pairs::measure()?;
+        return print(&match output {
+            Output::Json => measured.json(),
+            Output::Table => measured.table(),
+        });
     }
     let (peers, output) = parse(arguments)?;
     let figures = measure(peers)?;
@@ -46,7 +59,7 @@ enum Output {
 fn parse(arguments: &[String]) -> Result<(Peers, Output), String> {
     let Some((what, flags)) = arguments.split_first() else { return Err(USAGE.to_owned()) };
     if what != "eval" {
-        return Err(format!("perf {what}: expected eval or dtype\n{USAGE}"));
+        return Err(format!("perf {what}: expected eval, dtype or synth\n{USAGE}"));
     }
     let mut options = (Peers::Without, Output::Table);
     for flag in flags {
@@ -57,6 +70,14 @@ fn parse(arguments: &[String]) -> Result<(Peers, Output), String> {
         }
     }
     Ok(options)
+}
+
+fn parse_synth(flags: &[String]) -> Result<Output, String> {
+    match flags {
+        [] => Ok(Output::Table),
+        [flag] if flag == "--json" => Ok(Output::Json),
+        other => Err(format!("{}: expected --json\n{USAGE}", other.join(" "))),
+    }
 }
 
 fn measure(peers: Peers) -> Result<Figures, String> {
@@ -130,10 +151,12 @@ mod tests {
         assert_eq!(parsed("eval"), Ok((Peers::Without, Output::Table)));
         assert_eq!(parsed("eval --json --peers"), Ok((Peers::Released, Output::Json)));
         for (line, problem) in
-            [("", "usage"), ("train", "expected eval or dtype"), ("eval --peer", "expected --peers")]
+            [("", "usage"), ("train", "expected eval, dtype or synth"), ("eval --peer", "expected --peers")]
         {
             let said = parsed(line).unwrap_err();
             assert!(said.contains(problem) && said.contains(USAGE), "{line:?}: {said}");
         }
+        assert_eq!(parse_synth(&["--json".to_owned()]), Ok(Output::Json));
+        assert!(parse_synth(&["--peer".to_owned()]).unwrap_err().contains("--peer: expected --json"));
     }
 }

@@ -10,6 +10,7 @@ use midcourse_engine::local::DtypeChoice;
 use crate::endpoint::EndpointOptions;
 use crate::framing::FramingOptions;
 use crate::judges::JudgeOptions;
+use crate::pairs::{RowFormat, SplitChoice, TestShare};
 use crate::plan::EvalOptions;
 use crate::synth::SynthOptions;
 
@@ -37,6 +38,9 @@ pub(crate) enum Command {
     Judge(Box<JudgeArgs>),
     /// Serve a model over HTTP as OpenAI's API does, for other programs to use
     Serve(ServeArgs),
+    /// Write what was made in the formats of other tools
+    #[command(subcommand)]
+    Export(ExportCommand),
     /// Make the pages of a finished run again
     Report {
         /// Directory of the run
@@ -285,6 +289,42 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub batch_paths: Option<usize>,
 }
+
+/// What to export.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExportCommand {
+    /// Write preference pairs for a trainer
+    Pairs(PairsArgs),
+}
+
+/// Arguments of `midcourse export pairs`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = PAIRS)]
+pub(crate) struct PairsArgs {
+    /// A directory that `midcourse synth` made, or a rankings.jsonl
+    pub rankings: PathBuf,
+    /// Whose words the pairs are written in
+    #[arg(long, value_parser = crate::plan::names::<RowFormat>(&["trl", "llama-factory", "axolotl"]))]
+    pub format: RowFormat,
+    /// A file, named .jsonl or, for trl, .parquet; or a directory, which gets a file a split
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Pairs to write: train, test or all; one file holds those of both splits when they are all
+    #[arg(long, value_name = "SPLIT", default_value = "all", value_parser = crate::plan::names::<SplitChoice>(&["train", "test", "all"]))]
+    pub split: SplitChoice,
+    /// Share of the prompts that are the test split; every prompt is in one split, with all its pairs
+    #[arg(long, value_name = "SHARE", default_value_t, allow_negative_numbers = true)]
+    pub test_share: TestShare,
+    /// Print counts as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+const PAIRS: &str = "trl: TRL's conversational preferences; a directory becomes a data set for \
+    datasets.load_dataset. llama-factory: ShareGPT rows, and an entry in the dataset_info.json beside them, whose other \
+    entries stay; only prompts in which user and model take turns. axolotl: rows for chat_template.default; only answers \
+    that no white space begins or ends, since templates trim it and axolotl then loses the answer. Pairs that a format \
+    has no place for are left out and counted. Nothing that is there is written over.";
 
 /// What to do with data.
 #[derive(Debug, Subcommand)]

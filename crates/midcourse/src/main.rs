@@ -5,6 +5,7 @@
 
 mod args;
 mod calibration;
+mod card;
 mod catalogue;
 mod commands;
 mod dry_run;
@@ -20,6 +21,7 @@ mod manifest;
 mod model;
 mod options;
 mod pages;
+mod pairs;
 mod plan;
 mod progress;
 mod run;

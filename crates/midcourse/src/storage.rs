@@ -16,6 +16,9 @@ pub(crate) enum StorageError {
     /// The directory has a run in it.
     #[error("{}: a run is already there", path.display())]
     Exists { path: PathBuf },
+    /// Something is where a new file or directory should be.
+    #[error("{}: something is already there", path.display())]
+    Occupied { path: PathBuf },
     /// The directory has no run in it.
     #[error("{}: nothing to resume there", path.display())]
     NothingToResume { path: PathBuf },
@@ -35,6 +38,7 @@ impl StorageError {
         match self {
             Self::Io { .. } => "check that the disk has room and that the directory may be written to",
             Self::Exists { .. } => "go on with it by --resume, or choose another --out",
+            Self::Occupied { .. } => "move it away, or choose another --out",
             Self::NothingToResume { .. } => "check --out, or leave --resume out to start a run there",
             Self::InUse { .. } => "wait for it or stop it; a lock of a dead process is taken over by itself",
             Self::Mismatch { .. } => "resume with the same settings and data, or choose another --out",
@@ -90,41 +94,73 @@ pub(crate) fn wait_for_lock(path: &Path, what: &str) -> Result<File, StorageErro
 
 /// Replaces a file as a whole.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
-    replace(path, |file| file.write_all(bytes).map_err(at(path)))
+    let mut file = NewFile::create(path)?;
+    file.write_all(bytes).map_err(at(path))?;
+    file.finish()
 }
 
 /// Replaces a file as a whole by what other files hold, one after the other.
 pub(crate) fn write_joined(path: &Path, parts: impl Iterator<Item = PathBuf>) -> Result<(), StorageError> {
-    replace(path, |file| {
-        parts.into_iter().try_for_each(|part| {
-            let mut from = File::open(&part).map_err(at(&part))?;
-            std::io::copy(&mut from, file).map(|_| ()).map_err(at(path))
-        })
-    })
+    let mut file = NewFile::create(path)?;
+    for part in parts {
+        let mut from = File::open(&part).map_err(at(&part))?;
+        std::io::copy(&mut from, &mut file).map_err(at(path))?;
+    }
+    file.finish()
 }
 
-/// Replaces a file as a whole by what `write` writes; when that fails, what was there stays.
-pub(crate) fn replace<E: From<StorageError>>(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> Result<(), E>,
-) -> Result<(), E> {
+/// A file in the making, under a name of its own: [`NewFile::finish`] gives it the name that it is for. When it is
+/// dropped before, nothing of it is left.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    path: PathBuf,
+    file: File,
+    is_finished: bool,
+}
+
+impl NewFile {
+    /// Begins a file beside `path`, where a finished one may stand.
+    pub(crate) fn create(path: &Path) -> Result<Self, StorageError> {
+        let file = File::create(new_name(path)).map_err(at(path))?;
+        Ok(Self { path: path.to_owned(), file, is_finished: false })
+    }
+
+    /// Puts the file where it belongs; it is on disk, whole, when this returns.
+    pub(crate) fn finish(mut self) -> Result<(), StorageError> {
+        let synced = self.file.sync_all();
+        synced.and_then(|()| fs::rename(new_name(&self.path), &self.path)).map_err(at(&self.path))?;
+        self.is_finished = true;
+        sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let _ = fs::remove_file(new_name(&self.path));
+        }
+    }
+}
+
+/// What a file or directory is called while it is made.
+pub(crate) fn new_name(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
-    let new = path.with_file_name(name);
-    let replaced: Result<(), E> =
-        File::create(&new).map_err(|error| at(path)(error).into()).and_then(|mut file| {
-            write(&mut file)?;
-            file.sync_all().and_then(|()| fs::rename(&new, path)).map_err(|error| at(path)(error).into())
-        });
-    if replaced.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    replaced?;
-    sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(E::from)
+    path.with_file_name(name)
 }
 
 /// Makes a rename durable.
-fn sync_dir(dir: &Path) -> Result<(), StorageError> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir).and_then(|file| file.sync_all()).map_err(at(dir))
 }

@@ -13,7 +13,7 @@ use super::{RANKINGS, RECORDS, SynthManifest, SynthOptions, read_manifest};
 use crate::failure::Failure;
 use crate::options;
 use crate::run_dir::{self, Opening, RunDir};
-use crate::storage::{StorageError, at, replace};
+use crate::storage::{NewFile, StorageError, at};
 
 /// Joins shards in a new directory.
 pub(crate) fn merge(shards: &[PathBuf], out: &Path) -> Result<RunDir> {
@@ -24,11 +24,10 @@ pub(crate) fn merge(shards: &[PathBuf], out: &Path) -> Result<RunDir> {
     for name in RECORDS {
         let files = parts.iter().map(|part| Lines::open(&part.dir.join(name)));
         let mut files: Vec<Lines> = files.collect::<Result<_>>()?;
-        replace(&dir.file(name), |file| {
-            let mut out = BufWriter::new(file);
-            join(&mut files, &mut out)?;
-            out.flush().map_err(|error| anyhow::Error::from(at(&dir.file(name))(error)))
-        })?;
+        let path = dir.file(name);
+        let mut out = BufWriter::new(NewFile::create(&path)?);
+        join(&mut files, &mut out)?;
+        out.into_inner().map_err(|error| at(&path)(error.into_error()))?.finish()?;
     }
     let sessions = parts.iter().flat_map(|part| part.manifest.sessions.clone()).collect();
     let spent = parts.iter().map(|part| part.manifest.spent).sum();
