@@ -6,10 +6,18 @@
 //!
 //! Source: Xu et al. 2024, section 4; where the released scripts differ is said at the line.
 
+#[cfg(test)]
+pub(crate) mod fixture;
+mod leak;
 mod pairs;
 mod ranking;
+mod summary;
 
-pub use pairs::{Pair, pairs};
+pub use leak::{
+    Accuracies, Accuracy, Cue, CueAccuracy, LEAK_ABOVE, MAX_RANKINGS, StyleCheck, StyleLeak, Telling,
+};
+pub use pairs::{Pair, n_pairs, pairs};
 pub use ranking::{
     Answer, AnswerEnd, AnswerKind, Cut, Dropped, DroppedAnswer, Judged, Origin, Ranking, Reason,
 };
+pub use summary::{CutSummary, KindSummary, N_BARS, SUMMARY_SCHEMA, SetSummary, Summary, Tally, Verdicts};

@@ -197,6 +197,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether a prompt is left out on purpose by it: such a prompt is in no denominator.
+    pub fn is_choice(self) -> bool {
+        matches!(self, Self::Excluded | Self::NearDuplicate)
+    }
+
     /// The name used in files.
     pub fn name(self) -> &'static str {
         match self {
