@@ -100,7 +100,7 @@ pub(crate) fn read_manifest(run: &Path) -> Result<Option<Manifest>> {
 }
 
 /// Reads a JSON file of a known schema.
-fn read_json<T: DeserializeOwned>(path: &Path, schema: &str) -> Result<T> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, schema: &str) -> Result<T> {
     let wrong = |problem: String| Failure::Input {
         problem: format!("{}: {problem}", path.display()),
         hint: "name the directory of a finished run; a newer schema needs a newer midcourse".into(),

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use outcome::{Cell, PromptOutcome};
 pub use scores::*;
 
-use table::Table;
+use table::{Paths, Table};
 
 /// The parts of [`Scores`] that are counted; the caller adds the run's settings and costs.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,6 +136,14 @@ fn score_of(category: &str, members: &[&PromptOutcome], seed: u64) -> CategorySc
         ci: estimate.map(|estimate| estimate.ci),
         n_samples: members.len(),
     }
+}
+
+/// A share over prompts, each a pair of counts: how many, of how many. Counts may be weighed, so a tie can be a half.
+///
+/// None when there is nothing to count.
+pub fn share_over_prompts(prompts: impl IntoIterator<Item = [f64; 2]>, seed: u64) -> Option<Estimate> {
+    let paths = |[corrected, judged]: [f64; 2]| Paths { corrected, judged };
+    interval::estimate(&Table::of_weighed(prompts.into_iter().map(paths)), seed)
 }
 
 /// The mean rate over `lengths` beside the number of paths it rests on.

@@ -1,7 +1,7 @@
 //! The paths that the page's browser shows, as JSON in a data block.
 //!
 //! Paths of one fork share prompt and prefix, which are written once. A continuation is cut where its turn
-//! begins, so that `page.js` need not know about bytes.
+//! begins, so that `evaluation.js` need not know about bytes.
 
 use serde_json::{Value, json};
 

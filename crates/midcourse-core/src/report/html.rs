@@ -1,13 +1,10 @@
-//! The report as one HTML file that opens from disk and loads nothing.
+//! The report of an evaluation as one HTML file: what stands in its frame, which is that of [`super::page`].
 //!
-//! `page.html` is a format string: what it names is checked when this file is compiled. The content security
-//! policy allows exactly the style sheet and the script of this build, by their hashes; paths are data that
-//! the script reads. Without the script all but the browser of paths works.
+//! `evaluation.html` is a format string: what it names is checked when this file is compiled.
 
-use sha2::{Digest, Sha256};
-
-use super::escape::{Html, script_json};
+use super::escape::Html;
 use super::figure::{Figure, Loss, count};
+use super::page::{self, Page, card};
 use super::{Report, browser, each, plot, prose};
 use crate::metrics::calibrated::CalibratedAtK;
 use crate::metrics::{Benign, CategoryScore, CorrAtK, Scores, Share};
@@ -15,12 +12,8 @@ use crate::metrics::{Benign, CategoryScore, CorrAtK, Scores, Share};
 /// The report as a page.
 pub fn html(report: &Report) -> String {
     let scores = report.scores;
-    let (style, script) = (inline(include_str!("page.css")), inline(include_str!("page.js")));
-    format!(
-        include_str!("page.html"),
-        policy = policy(&style, &script),
-        style = style,
-        script = script,
+    let body = format!(
+        include_str!("evaluation.html"),
         model = Html(&scores.model),
         measured = Html(&prose::measured(scores)),
         how_to_read = Html(&prose::how_to_read(scores)),
@@ -31,39 +24,15 @@ pub fn html(report: &Report) -> String {
         figures = figures(scores),
         turns = turns(report),
         categories = categories(scores),
-        details = details(&report.details),
+        details = page::details(&report.details),
         n_paths = shown(report),
-        paths = script_json(&browser::forks(&report.paths)),
-    )
-}
-
-/// A block's text as the browser will hash it.
-fn inline(text: &str) -> String {
-    format!("\n{}", text.replace("\r\n", "\n"))
-}
-
-fn policy(style: &str, script: &str) -> String {
-    let hash = |text: &str| format!("'sha256-{}'", base64(&Sha256::digest(text.as_bytes())));
-    format!(
-        "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'; \
-         require-trusted-types-for 'script'",
-        hash(style),
-        hash(script)
-    )
-}
-
-/// Base64 with padding (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(chunk.get(i).copied().unwrap_or(0)));
-        for i in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * i) & 63) as usize];
-            text.push(if i <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
+    );
+    page::page(&Page {
+        title: &format!("Course-correction of {}", scores.model),
+        body: &body,
+        rows: &browser::forks(&report.paths),
+        script: include_str!("evaluation.js"),
+    })
 }
 
 fn headline(scores: &Scores) -> String {
@@ -88,22 +57,8 @@ fn headline(scores: &Scores) -> String {
     cards
 }
 
-fn card(name: &str, figure: Figure, of: &str) -> String {
-    let (percent, interval) = (figure.percent(), figure.interval());
-    format!(
-        "<div class=\"card\"><h2>{name}</h2><p class=\"value\">{percent}</p>\
-         <p class=\"interval\">{interval}</p><p class=\"of\">{of}</p></div>\n"
-    )
-}
-
 fn losses(scores: &Scores) -> String {
-    each(prose::losses(scores), |line| {
-        format!(
-            "<p class=\"note\">{}</p>
-",
-            Html(&line)
-        )
-    })
+    each(prose::losses(scores), |line| page::note(&line))
 }
 
 fn corrected(scores: &Scores) -> String {
@@ -204,12 +159,6 @@ fn category_row(score: &CategoryScore) -> String {
     )
 }
 
-fn details(details: &[(String, String)]) -> String {
-    each(details, |(name, value)| {
-        format!("<tr><th scope=\"row\">{}</th><td><bdi>{}</bdi></td></tr>\n", Html(name), Html(value))
-    })
-}
-
 fn shown(report: &Report) -> String {
     let (n_shown, n_total) = (count(report.paths.len()), count(report.n_paths_total));
     format!("Showing {n_shown} of {n_total} paths.")
@@ -218,29 +167,9 @@ fn shown(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
+    use super::super::page::markup::{ELEMENTS, frame, tags};
     use super::*;
     use proptest::prelude::*;
-
-    const ELEMENTS: &str = " !doctype b bdi body button caption circle desc div figcaption figure form g h1 h2 head \
-        header html input label line main meta nav noscript p polygon polyline rect script section select span \
-        style svg table tbody td text th thead title tr ";
-
-    /// The page without the text of its style sheet and its script, which are this build's own.
-    fn frame(page: &str) -> String {
-        page.replace(include_str!("page.css"), "").replace(include_str!("page.js"), "")
-    }
-
-    /// Every `<…>` of a page as a name and what follows it.
-    fn tags(page: &str) -> Vec<(String, String)> {
-        let parts = page.split('<').skip(1);
-        let inside =
-            parts.map(|part| part.split_once('>').map_or(part, |(tag, _)| tag).trim_start_matches('/'));
-        inside.map(|tag| tag.split_once(char::is_whitespace).unwrap_or((tag, ""))).map(owned).collect()
-    }
-
-    fn owned((name, rest): (&str, &str)) -> (String, String) {
-        (name.to_owned(), rest.to_owned())
-    }
 
     #[test]
     fn hostile_text_makes_no_markup() {
@@ -274,25 +203,6 @@ mod tests {
             };
             prop_assert_eq!(tags(&page(&text)).len(), tags(&page("tame")).len());
         }
-    }
-
-    #[test]
-    fn the_policy_allows_the_inline_blocks_and_nothing_else() {
-        let page = html(&fixture::report(&fixture::scores()));
-        for (name, open) in [("style", "<style>"), ("script", "<script>")] {
-            let block = page.split(open).nth(1).unwrap().split(&format!("</{name}>")).next().unwrap();
-            let hash = base64(&Sha256::digest(block.as_bytes()));
-            assert!(page.contains(&format!("{name}-src 'sha256-{hash}';")));
-        }
-        assert!(page.contains(r#"content="default-src 'none'; style-src"#));
-        assert!(!page.contains(" style=") && !page.contains("http:") && !page.contains("https:"));
-    }
-
-    #[test]
-    fn base64_as_in_the_rfc() {
-        let encoded = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
-        assert_eq!(encoded, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
-        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Pages for people: one evaluation as a self-contained HTML file, as Markdown and on a terminal.
+//! Pages for people: one evaluation, or in [`synth`] one synthesis, as a self-contained HTML file, as Markdown and on a
+//! terminal.
 //!
 //! This module computes no figure, it shows those of [`crate::metrics`], and it knows no engine. All text that
 //! comes from models and data is hostile: it reaches a page only through the wrappers of [`escape`], and in
-//! the browser of paths (`page.js`) only through `textContent`.
+//! the browser of a page (`browser.js`) only through `textContent`.
 
 mod braille;
 mod browser;
@@ -12,8 +13,10 @@ mod figure;
 mod fixture;
 mod html;
 mod markdown;
+mod page;
 mod plot;
 mod prose;
+pub mod synth;
 mod terminal;
 
 pub use escape::strip_controls;

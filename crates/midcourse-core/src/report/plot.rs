@@ -313,11 +313,13 @@ fn bar_title(from: usize, width: usize, n: usize) -> String {
 
 /// A rate and its interval on a line from 0 to 100 %; as wide as the place it stands in.
 pub(super) fn interval(figure: Figure) -> String {
+    strip(&[0, 50, 100], &interval_marks(figure))
+}
+
+/// The whisker and the disc of a rate, on a strip.
+pub(super) fn interval_marks(figure: Figure) -> String {
     let at = |share: f64| 100.0 * share.clamp(0.0, 1.0);
-    let mut svg = String::from(r#"<svg class="interval" aria-hidden="true">"#);
-    for percent in [0, 50, 100] {
-        let _ = write!(svg, r#"<line class="grid" x1="{percent}%" x2="{percent}%" y1="0" y2="100%"/>"#);
-    }
+    let mut svg = String::new();
     if let Some([low, high]) = figure.ci {
         let (low, high) = (at(low), at(high));
         let _ = write!(svg, r#"<line class="whisker" x1="{low:.1}%" x2="{high:.1}%" y1="50%" y2="50%"/>"#);
@@ -325,7 +327,13 @@ pub(super) fn interval(figure: Figure) -> String {
     if let Some(rate) = figure.rate {
         let _ = write!(svg, r#"<circle class="mark" cx="{:.1}%" cy="50%" r="5"/>"#, at(rate));
     }
-    svg + "</svg>"
+    svg
+}
+
+/// A small plot in a row of a table, as wide as its place, with lines at some percents of that.
+pub(super) fn strip(lines: &[usize], marks: &str) -> String {
+    let line = |percent| format!(r#"<line class="grid" x1="{percent}%" x2="{percent}%" y1="0" y2="100%"/>"#);
+    format!(r#"<svg class="interval" aria-hidden="true">{}{marks}</svg>"#, each(lines, line))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub enum Colour {
 }
 
 #[derive(Clone, Copy)]
-enum Ink {
+pub(super) enum Ink {
     Strong,
     Faint,
     Line,
@@ -33,7 +33,7 @@ enum Ink {
 }
 
 impl Colour {
-    fn paint(self, ink: Ink, text: &str) -> String {
+    pub(super) fn paint(self, ink: Ink, text: &str) -> String {
         let code = match ink {
             Ink::Strong => "1",
             Ink::Faint => "2",
@@ -201,13 +201,13 @@ fn warnings(scores: &Scores, width: usize, colour: Colour) -> String {
     })
 }
 
-fn each_line(text: &str, colour: Colour, ink: Ink) -> String {
+pub(super) fn each_line(text: &str, colour: Colour, ink: Ink) -> String {
     text.lines().map(|line| colour.paint(ink, line)).collect::<Vec<_>>().join("\n")
 }
 
 /// `text` broken at single spaces into lines of at most `width`, all but the first behind `indent`; what
 /// stands before the text's first word stays.
-fn wrapped(text: &str, width: usize, indent: &str) -> String {
+pub(super) fn wrapped(text: &str, width: usize, indent: &str) -> String {
     let margin = text.len() - text.trim_start().len();
     let (mut lines, mut line) = (Vec::new(), " ".repeat(margin));
     for word in text.trim_start().split(' ') {
@@ -224,7 +224,7 @@ fn wrapped(text: &str, width: usize, indent: &str) -> String {
 }
 
 /// The first characters of `text` that fit, the last of them an ellipsis if some are missing.
-fn shortened(text: &str, width: usize) -> String {
+pub(super) fn shortened(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }

@@ -12,10 +12,11 @@ use super::clauses::{End, EndKind, ends};
 use super::script::LINE_BREAKS;
 
 /// What is a place to cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CutRule {
     /// Ends of clauses.
+    #[default]
     Clauses,
     /// Every mark, inside numbers and after list markers too, as in the script released with the paper.
     Released,

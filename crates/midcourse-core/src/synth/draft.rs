@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::candidate::{Candidate, Growth, Slot};
 use super::falling_back::falls_back;
 use super::planner::{Laid, Planner, Start, Unfit};
-use super::sentences::whole_sentences;
+use super::sentences::{before_repetition, whole_sentences};
 use super::settings::{Completeness, Source, SynthSettings};
 use super::{Answer, AnswerEnd, AnswerKind, Dropped, DroppedAnswer, Judged, Origin, Ranking, Reason};
 use crate::data::Sample;
@@ -316,14 +316,14 @@ impl Draft {
             None => Err((Reason::Failed, String::new())),
             Some(Growth::Failed { reason }) => Err((Reason::Failed, reason.clone())),
             Some(Growth::Grown { text, finish, .. }) => {
-                let whole = match finish {
-                    Finish::EndOfTurn => text.trim_end(),
-                    Finish::Length | Finish::Stopped => whole_sentences(text),
-                };
+                let once = before_repetition(text);
+                let is_whole = *finish == Finish::EndOfTurn && once.len() == text.len();
+                let whole = if is_whole { text.trim_end() } else { whole_sentences(once).trim_end() };
                 if whole.trim().is_empty() {
                     return Err((Reason::NoSentence, String::new()));
                 }
-                Ok((whole.to_owned(), AnswerEnd::from(*finish)))
+                let end = if is_whole { AnswerEnd::EndOfTurn } else { AnswerEnd::Sentence };
+                Ok((whole.to_owned(), end))
             }
         }
     }

@@ -18,3 +18,8 @@ pub fn pairs(ranking: &Ranking) -> impl Iterator<Item = Pair<'_>> {
         answers[better + 1..].iter().map(move |rejected| Pair { chosen, rejected })
     })
 }
+
+/// Pairs of a ranking with so many answers.
+pub fn n_pairs(n_answers: usize) -> usize {
+    n_answers * n_answers.saturating_sub(1) / 2
+}

@@ -65,11 +65,7 @@ pub(super) struct Unfit {
 
 /// An answer with its opener; in the released way only corrections have one.
 pub(super) fn opened(opener: &str, answer: &str, policy: &OpenerPolicy) -> String {
-    if *policy == OpenerPolicy::Released { answer.to_owned() } else { joined_or_bare(opener, answer) }
-}
-
-fn joined_or_bare(before: &str, next: &str) -> String {
-    if before.is_empty() { next.to_owned() } else { joined(before, next) }
+    if *policy == OpenerPolicy::Released { answer.to_owned() } else { joined(opener, answer) }
 }
 
 impl Planner<'_> {
@@ -91,7 +87,7 @@ impl Planner<'_> {
     pub(super) fn lay_out(&self, draft: &mut Draft, response: Answer) -> Result<(), Unfit> {
         // A response that the model gave has its opener already.
         let bare = response.text.strip_prefix(&draft.opener).unwrap_or(&response.text).trim_start();
-        let with_opener = joined_or_bare(&draft.opener, bare);
+        let with_opener = joined(&draft.opener, bare);
         let rendered = self.prefill(draft, &with_opener)?;
         let written = rendered.response();
         let opener_bytes = written.strip_suffix(bare).map_or(0, str::len);
@@ -126,7 +122,7 @@ impl Planner<'_> {
         let (text, forced, prefix_chars) = match slot {
             Slot::Answer => (opened(&draft.opener, "", &self.settings.opener), String::new(), 0),
             Slot::Opened => {
-                let opener = self.settings.refusals.choose(chance, "");
+                let opener = self.settings.refusals.pick(chance);
                 (opened(&draft.opener, opener, &self.settings.opener), opener.to_owned(), 0)
             }
             Slot::Correction(i) => {

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::chat::Message;
-use crate::engine::Finish;
 use crate::eval::Set;
 use crate::judge::Verdict;
 
@@ -158,7 +157,7 @@ pub enum AnswerEnd {
     Row,
     /// Where the model ended its turn.
     EndOfTurn,
-    /// After its last whole sentence, where the limit of new tokens was reached.
+    /// After its last whole sentence, where the limit of new tokens was reached or the model began to repeat itself.
     Sentence,
 }
 
@@ -197,6 +196,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether a prompt is left out on purpose by it: such a prompt is in no denominator.
+    pub fn is_choice(self) -> bool {
+        matches!(self, Self::Excluded | Self::NearDuplicate)
+    }
+
     /// The name used in files.
     pub fn name(self) -> &'static str {
         match self {
@@ -246,14 +250,4 @@ pub struct Dropped {
     pub detail: String,
     /// Answers that were lost before the prompt was.
     pub dropped: Vec<DroppedAnswer>,
-}
-
-/// Where an answer that was grown ends, if it ended by itself or by the limit.
-impl From<Finish> for AnswerEnd {
-    fn from(finish: Finish) -> Self {
-        match finish {
-            Finish::EndOfTurn => Self::EndOfTurn,
-            Finish::Length | Finish::Stopped => Self::Sentence,
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! Whole sentences of a text that a limit may have broken off.
 
+use std::collections::BTreeSet;
+
 use super::clauses::{EndKind, ends};
 use super::script::{LINE_BREAKS, spaces_end_clauses};
 
@@ -17,6 +19,22 @@ pub fn whole_sentences(text: &str) -> &str {
         EndKind::Line | EndKind::Clause => None,
     });
     &text[..end.unwrap_or(0)]
+}
+
+/// The text up to the first sentence that says what an earlier one has said, letter for letter but for case, white space
+/// and punctuation: small models go round in circles where they should have ended.
+pub fn before_repetition(text: &str) -> &str {
+    let mut said = BTreeSet::new();
+    let mut start = 0;
+    for end in ends(text).into_iter().filter(|end| end.kind != EndKind::Clause) {
+        let words: String =
+            text[start..end.at].chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+        if !words.is_empty() && !said.insert(words) {
+            return text[..start].trim_end();
+        }
+        start = end.at;
+    }
+    text
 }
 
 /// After the character of white space that ends what ends at `at`: the line break, if there is one.
@@ -70,6 +88,21 @@ mod tests {
         ] {
             let (kept, lost) = marked.split_once('|').unwrap();
             assert_eq!(whole_sentences(&format!("{kept}{lost}")), kept, "{marked:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_ends_before_it_goes_round_in_circles() {
+        for marked in [
+            "I won't.| I WON'T! I won't.",
+            "It is unfair.\n\nAsk her.|\n\nIt is unfair.\n\nAsk her.",
+            "Be fair:\n- ask\n- wait|\n- ask\n- wait",
+            "No, no, no. Really, no.|",
+            "这样不公平。|这样不公平。",
+            "|",
+        ] {
+            let (kept, lost) = marked.split_once('|').unwrap();
+            assert_eq!(before_repetition(&format!("{kept}{lost}")), kept, "{marked:?}");
         }
     }
 

@@ -109,6 +109,16 @@ pub(super) enum Source {
 }
 
 impl SafeResponse {
+    /// The name used on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Column => "column",
+            Self::Model => "model",
+            Self::Opened => "opened",
+        }
+    }
+
     /// The sources that are tried, in this order. Rows of the harmless file have no refusal of their own: a safe
     /// response to a harmless prompt is a helpful one.
     pub(super) fn sources(self, set: Set) -> &'static [Source] {

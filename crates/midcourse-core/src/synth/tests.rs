@@ -58,7 +58,7 @@ fn settings() -> SynthSettings {
         completeness: Completeness::Any,
         framing: Framing::default(),
         triggers: Triggers::builtin(),
-        refusals: Triggers::refusals(),
+        refusals: Triggers::builtin_refusals(),
         seed: 1,
     }
 }

@@ -34,7 +34,7 @@ fn make(args: &SynthArgs) -> Result<u8> {
     let judge = plan.judge.identify()?;
     let outset = synth::read(&plan)?;
     if plan.benign.is_none() {
-        say(WITHOUT_CONTRAST);
+        say(synth::WITHOUT_CONTRAST);
     }
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
     let template = framing::choice(plan.chat_template.as_deref());
@@ -61,7 +61,7 @@ fn make(args: &SynthArgs) -> Result<u8> {
     }
     run.assemble()?;
     drop(model);
-    show(&run.dir, &synth::command(std::env::args()), args.json)?;
+    show(&run.dir, &signals, args.json)?;
     if n_failed <= plan.max_failed {
         return Ok(0);
     }
@@ -72,24 +72,21 @@ fn make(args: &SynthArgs) -> Result<u8> {
     Ok(failure::GATE)
 }
 
-/// What it costs to have harmful rankings only.
-const WITHOUT_CONTRAST: &str = "without --benign there are no contrast rankings: the pairs teach to turn always, not to turn \
-    when it is wrong; add harmless prompts, those that look alarming above all";
-
 /// Joins shards.
 fn merge(args: &MergeArgs) -> Result<u8> {
+    let signals = Signals::listen().context("listening for signals")?;
     let dir = synth::merge(&args.shards, &args.out)?;
-    show(&dir, &synth::command(std::env::args()), args.json)?;
+    show(&dir, &signals, args.json)?;
     Ok(0)
 }
 
 /// Makes pairs, card and pages of the rankings, and shows what there is.
-fn show(dir: &RunDir, command: &str, json: bool) -> Result<()> {
-    let summary = synth::finish(dir, command)?;
+fn show(dir: &RunDir, signals: &Signals, json: bool) -> Result<()> {
+    let summary = synth::finish(dir, &synth::command(std::env::args()), signals)?;
     if json {
         print(&serde_json::to_string_pretty(&summary)?);
     } else {
-        print(&synth_pages::terminal(&summary));
+        print(&synth_pages::terminal(&dir.path, &synth::Made::read(&dir.path)?.facts())?);
         say(&format!("report: {}", dir.file("report.html").display()));
     }
     Ok(())

@@ -46,7 +46,8 @@ impl SplitChoice {
 }
 
 /// The share of prompts that are kept for tests, from 0 up to but not including 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
 pub(crate) struct TestShare(f64);
 
 impl Default for TestShare {
@@ -59,10 +60,25 @@ impl std::str::FromStr for TestShare {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(share) if (0.0..1.0).contains(&share) => Ok(Self(share)),
-            _ => Err(format!("expected a number from 0 to less than 1, found {text}")),
-        }
+        let share = text.parse().ok().and_then(|share: f64| share.try_into().ok());
+        share.ok_or_else(|| format!("expected a number from 0 to less than 1, found {text}"))
+    }
+}
+
+impl TryFrom<f64> for TestShare {
+    type Error = String;
+
+    fn try_from(share: f64) -> Result<Self, String> {
+        let is_share = (0.0..1.0).contains(&share);
+        is_share
+            .then_some(Self(share))
+            .ok_or_else(|| format!("expected a number from 0 to less than 1, found {share}"))
+    }
+}
+
+impl From<TestShare> for f64 {
+    fn from(share: TestShare) -> Self {
+        share.0
     }
 }
 

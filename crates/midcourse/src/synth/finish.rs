@@ -1,10 +1,110 @@
-//! From rankings to everything that is made of them: pairs, summary, card and pages.
-use crate::run_dir::RunDir;
+//! From rankings to everything that is made of them: summary, pairs, card and pages.
+
+use std::path::Path;
+
 use anyhow::Result;
-/// stub
-pub(crate) fn finish(_dir: &RunDir, _command: &str) -> Result<serde_json::Value> {
-    Ok(serde_json::Value::Null)
+use midcourse_core::synth::Summary;
+
+use super::{RANKINGS, SynthManifest, SynthOptions, read_manifest};
+use crate::failure::Failure;
+use crate::options;
+use crate::pairs::{self, SplitChoice};
+use crate::run_dir::{self, RunDir};
+use crate::signals::Signals;
+use crate::synth_pages::{self, Facts};
+
+/// Makes summary, pairs, card and pages of the rankings in a directory. `command` is shown as what made them.
+pub(crate) fn finish(dir: &RunDir, command: &str, signals: &Signals) -> Result<Summary> {
+    let made = Made::read(&dir.path)?;
+    let n_cuts = made.options.cuts.unwrap_or_default();
+    let summary = synth_pages::summarise(&dir.path, n_cuts, made.manifest.seed)?;
+    if summary.sets.iter().all(|set| set.n_rankings == 0) {
+        return Err(nothing(&dir.path, &summary).into());
+    }
+    let share = made.options.test_share.unwrap_or_default();
+    let counts = pairs::write_dataset(&dir.file(RANKINGS), &dir.path, (SplitChoice::All, share), signals)?;
+    let _ = (counts, command);
+    synth_pages::write(&dir.path, &made.facts())?;
+    Ok(summary)
 }
-pub(crate) fn command(args: impl Iterator<Item = String>) -> String {
-    args.collect::<Vec<_>>().join(" ")
+
+/// What a directory was made from.
+pub(crate) struct Made {
+    manifest: SynthManifest,
+    options: SynthOptions,
+}
+
+impl Made {
+    pub(crate) fn read(dir: &Path) -> Result<Self> {
+        let manifest = read_manifest(dir)?.ok_or_else(|| Failure::Input {
+            problem: format!(
+                "{}: expected the directory of a synthesis, found no manifest.json",
+                dir.display()
+            ),
+            hint: "`midcourse synth --out DIR` makes one".into(),
+        })?;
+        let options = options::read(&dir.join(run_dir::PLAN))?;
+        Ok(Self { manifest, options })
+    }
+
+    /// What the pages say of it.
+    pub(crate) fn facts(&self) -> Facts {
+        let Self { manifest, options } = self;
+        let files = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
+        let cost = manifest.cost();
+        let details = [
+            ("model", manifest.model.description.clone()),
+            ("judge", manifest.judge.id.clone()),
+            ("data", files(&mut manifest.data.iter().map(|data| data.file.clone()))),
+            ("excluded", files(&mut manifest.exclude.iter().map(|file| file.file.clone()))),
+            ("decoding", options.decoding_text()),
+            ("candidates", options.candidates.unwrap_or(1).to_string()),
+            ("opener", options.opener.clone().unwrap_or_default().into()),
+            ("safe response", options.safe_response.unwrap_or_default().name().into()),
+            ("triggers", manifest.texts.first().map(|texts| texts.file.clone()).unwrap_or_default()),
+            ("seed", manifest.seed.to_string()),
+            ("shard", manifest.shard.to_string()),
+            ("tokens", format!("{} computed, {} sampled", cost.n_tokens_computed, cost.n_tokens_sampled)),
+            ("midcourse", format!("{} on {}", manifest.midcourse, manifest.platform)),
+        ];
+        let details = details.into_iter().filter(|(_, value)| !value.is_empty());
+        let mut caveats = manifest.caveats.clone();
+        if options.benign.is_none() {
+            caveats.push(super::WITHOUT_CONTRAST.into());
+        }
+        Facts {
+            model: manifest.model.name.clone(),
+            details: details.map(|(name, value)| (name.to_owned(), value)).collect(),
+            caveats,
+        }
+    }
+}
+
+/// Says why there is nothing.
+fn nothing(dir: &Path, summary: &Summary) -> Failure {
+    let dropped = summary.sets.iter().flat_map(|set| &set.dropped);
+    let dropped: Vec<String> = dropped.map(|(reason, n)| format!("{n} {}", reason.name())).collect();
+    let n_prompts: usize = summary.sets.iter().map(|set| set.n_prompts).sum();
+    Failure::Input {
+        problem: format!(
+            "{}: expected rankings, found none: of {n_prompts} prompts {}",
+            dir.display(),
+            dropped.join(", ")
+        ),
+        hint: "dropped.jsonl says why of every prompt".into(),
+    }
+}
+
+/// A command line as a shell takes it.
+pub(crate) fn command(arguments: impl Iterator<Item = String>) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,#".contains(c);
+    let quoted = |argument: String| {
+        if !argument.is_empty() && argument.chars().all(is_plain) {
+            argument
+        } else {
+            format!("'{}'", argument.replace('\'', r"'\''"))
+        }
+    };
+    let arguments: Vec<String> = arguments.skip(1).map(quoted).collect();
+    format!("midcourse {}", arguments.join(" "))
 }

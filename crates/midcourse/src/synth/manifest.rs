@@ -66,7 +66,7 @@ pub(crate) struct TextIdentity {
 impl TextIdentity {
     fn of(file: Option<&Path>, texts: &Triggers) -> Self {
         let mut hash = Sha256::new();
-        texts.texts().for_each(|text| {
+        texts.texts().iter().for_each(|text| {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
         });

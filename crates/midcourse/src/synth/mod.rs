@@ -13,13 +13,17 @@ mod options;
 mod outset;
 mod run;
 
-pub(crate) use finish::{command, finish};
+pub(crate) use finish::{Made, command, finish};
 pub(crate) use foretell::foretell;
 pub(crate) use manifest::{SynthManifest, read_manifest};
 pub(crate) use merge::merge;
 pub(crate) use options::{SynthOptions, SynthPlan};
 pub(crate) use outset::read;
 pub(crate) use run::SynthRun;
+
+/// What it costs to have harmful rankings only.
+pub(crate) const WITHOUT_CONTRAST: &str = "without --benign there are no contrast rankings: the pairs teach to turn \
+    always, not to turn when it is wrong; add harmless prompts, those that look alarming above all";
 
 /// Files of a directory, beside those that every run has.
 pub(crate) const RANKINGS: &str = "rankings.jsonl";

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::framing::FramingOptions;
 use crate::judges::{JudgeOptions, JudgePlan};
 use crate::options;
+use crate::pairs::TestShare;
 use crate::plan::{DTYPES, check_counts, names};
 
 /// Bytes of the longest file of triggers.
@@ -114,7 +115,7 @@ pub(crate) struct SynthOptions {
     /// Share of the prompts whose pairs are kept apart for testing [default: 0.1]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_share: Option<f64>,
+    pub test_share: Option<TestShare>,
     /// Licence of the data set [default: that of the source, where it says one]
     #[arg(long, value_name = "ID")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -235,7 +236,7 @@ pub(crate) struct SynthPlan {
     pub exclude: Vec<PathBuf>,
     pub triggers: Option<PathBuf>,
     pub refusal_openers: Option<PathBuf>,
-    pub test_share: f64,
+    pub test_share: TestShare,
     pub license: Option<String>,
     pub shard: Option<Shard>,
     pub limit: Option<usize>,
@@ -283,7 +284,11 @@ impl SynthOptions {
             completeness: if options.require_all { Completeness::All } else { Completeness::Any },
             framing: options.framing.framing(),
             triggers: texts(options.triggers.as_deref(), "triggers", Triggers::builtin)?,
-            refusals: texts(options.refusal_openers.as_deref(), "refusal-openers", Triggers::refusals)?,
+            refusals: texts(
+                options.refusal_openers.as_deref(),
+                "refusal-openers",
+                Triggers::builtin_refusals,
+            )?,
             seed: options.seed.unwrap_or(0),
         };
         settings.check()?;
@@ -301,7 +306,7 @@ impl SynthOptions {
             exclude: self.exclude.clone(),
             triggers: self.triggers.clone(),
             refusal_openers: self.refusal_openers.clone(),
-            test_share: check_share(self.test_share.unwrap_or(0.1))?,
+            test_share: self.test_share.unwrap_or_default(),
             license: self.license.clone(),
             shard: self.shard,
             limit: self.limit,
@@ -341,14 +346,6 @@ impl SynthOptions {
             },
         })
     }
-}
-
-fn check_share(share: f64) -> Result<f64> {
-    if (0.0..1.0).contains(&share) {
-        return Ok(share);
-    }
-    let problem = format!("--test-share: expected 0 or more and less than 1, found {share}");
-    Err(Failure::Usage { problem, hint: "0.1 keeps a tenth of the prompts for testing".into() }.into())
 }
 
 /// The texts of a file, or those that are built in.
@@ -411,6 +408,17 @@ impl SynthPlan {
 }
 
 impl SynthOptions {
+    /// How tokens were drawn, as people read it.
+    pub(crate) fn decoding_text(&self) -> String {
+        let n = self.max_new_tokens.unwrap_or_default();
+        match (self.temperature, self.top_p) {
+            (Some(temperature), Some(top_p)) => {
+                format!("temperature {temperature}, top-p {top_p}, {n} new tokens")
+            }
+            _ => format!("greedy, {n} new tokens"),
+        }
+    }
+
     /// Those options that decide what is recorded.
     pub(crate) fn deciding(self) -> Self {
         Self {

@@ -44,7 +44,7 @@ pub(crate) fn read(plan: &SynthPlan) -> Result<Outset> {
         let file = input::read(path, responses)?;
         let identity = DataIdentity::of(set, path, &file);
         say(&identity.summary());
-        let new = file.licenses.into_iter().filter(|license| !sources.licenses.contains(license));
+        let new = Vec::<String>::new().into_iter().filter(|license| !sources.licenses.contains(license));
         let new: Vec<String> = new.collect();
         sources.licenses.extend(new);
         let limit = plan.limit.unwrap_or(usize::MAX);
