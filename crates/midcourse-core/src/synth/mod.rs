@@ -9,6 +9,7 @@
 mod clauses;
 mod cuts;
 mod falling_back;
+mod near;
 mod pairs;
 mod ranking;
 mod script;
@@ -17,6 +18,7 @@ mod triggers;
 
 pub use cuts::{CutRule, TooFewClauses, cuts};
 pub use falling_back::{Overlap, OverlapUnit, falls_back};
+pub use near::{NEAR, Near, NearIndex};
 pub use pairs::{Pair, pairs};
 pub use ranking::{
     Answer, AnswerEnd, AnswerKind, Cut, Dropped, DroppedAnswer, Judged, Origin, Ranking, Reason,
