@@ -27,8 +27,11 @@ pub fn before_repetition(text: &str) -> &str {
     let mut said = BTreeSet::new();
     let mut start = 0;
     for end in ends(text).into_iter().filter(|end| end.kind != EndKind::Clause) {
-        let words: String =
-            text[start..end.at].chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+        let words: String = text[start..end.at]
+            .chars()
+            .filter(|c| c.is_alphanumeric())
+            .flat_map(char::to_lowercase)
+            .collect();
         if !words.is_empty() && !said.insert(words) {
             return text[..start].trim_end();
         }

@@ -23,7 +23,9 @@ impl Tokenizer for Bytes {
             let is_plain = plain.iter().any(|range| range.contains(&at));
             let control = CONTROLS.iter().position(|control| !is_plain && text[at..].starts_with(control));
             let n_bytes = control.map_or(1, |control| CONTROLS[control].len());
-            encoding.ids.push(control.map_or(TokenId::from(text.as_bytes()[at]), |control| control as TokenId));
+            encoding
+                .ids
+                .push(control.map_or(TokenId::from(text.as_bytes()[at]), |control| control as TokenId));
             encoding.offsets.push(at..at + n_bytes);
             at += n_bytes;
         }
@@ -256,7 +258,10 @@ fn the_first_candidate_that_passes_is_kept_and_what_fails_is_counted() {
     assert_eq!(ranking.answers[2].candidate, Some(1));
     assert_eq!(pairs(&ranking).count(), 10);
     let [lost] = &ranking.dropped[..] else { panic!("{:?}", ranking.dropped) };
-    assert_eq!((lost.kind, lost.reason, lost.n_candidates), (AnswerKind::Correction(3), Reason::NoSentence, 3));
+    assert_eq!(
+        (lost.kind, lost.reason, lost.n_candidates),
+        (AnswerKind::Correction(3), Reason::NoSentence, 3)
+    );
     let all = SynthSettings { completeness: Completeness::All, ..several };
     let dropped = World::new(all, &says).finish(Set::Harmful, sample(RESPONSE)).unwrap_err();
     assert_eq!((dropped.reason, dropped.dropped.len()), (Reason::TooFewAnswers, 1));
