@@ -145,6 +145,21 @@ fn an_opener_that_all_begin_with_hides_nothing() {
     assert!((rate(cue(&check(&rankings), Cue::Opening).all) - 1.0).abs() < 1e-12);
 }
 
+/// The released scripts put an opener before corrections only. Of 15 pairs the six between corrections stay untold.
+#[test]
+fn an_opener_that_some_begin_with_is_found() {
+    let texts = |i| {
+        let corrections = (0..4).map(|cut| format!("Certainly, I can help. Step {cut}."));
+        let corrections: Vec<_> = corrections.collect();
+        [&[format!("I'm sorry, but no {i}.")], &*corrections, &[format!("First, take {i} of them.")]].concat()
+    };
+    let mut rankings: Vec<_> = (0..60).map(|i| ranking(i, Set::Harmful, &texts(i))).collect();
+    for ranking in &mut rankings {
+        ranking.opener = "Certainly, I can help.".into();
+    }
+    assert!((rate(cue(&check(&rankings), Cue::Opening).all) - 12.0 / 15.0).abs() < 1e-12);
+}
+
 #[test]
 fn more_rankings_than_are_looked_at_are_a_sample_whatever_their_order() {
     let n = MAX_RANKINGS + 40;
