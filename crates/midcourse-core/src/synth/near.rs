@@ -18,7 +18,7 @@ use super::script::{is_unspaced, is_wide};
 ///
 /// Likeness is the Jaccard index of the sets of shingles. At 0.75 a word of five letters may be changed in a prompt of thirteen
 /// words, or added to one of ten; no two prompts of `data/sandbox` are liker than 0.30.
-pub const NEAR: f64 = 0.75;
+pub(super) const NEAR: f64 = 0.75;
 
 /// Letters of a shingle. A changed letter changes that many shingles; with fewer, all prompts of a language are alike.
 const SHINGLE_LETTERS: usize = 5;

@@ -23,7 +23,7 @@ pub fn whole_sentences(text: &str) -> &str {
 
 /// The text up to the first sentence that says what an earlier one has said, letter for letter but for case, white space
 /// and punctuation: small models go round in circles where they should have ended.
-pub fn before_repetition(text: &str) -> &str {
+pub(super) fn before_repetition(text: &str) -> &str {
     let mut said = BTreeSet::new();
     let mut start = 0;
     for end in ends(text).into_iter().filter(|end| end.kind != EndKind::Clause) {
