@@ -1,9 +1,9 @@
 //! Where the clauses and sentences of a text end, in any script.
 //!
-//! A clause ends at a mark, a sentence at one after which UAX 29 finds a sentence boundary; closing quotation marks and
-//! brackets belong to what they close. A line ends what stands on it, and in Thai, Lao, Khmer and Myanmar a space does. UAX
-//! 29 knows neither abbreviations nor list markers nor addresses: those are left out here, when in doubt one too many.
-//! Reading takes time linear in the text.
+//! A clause ends at a mark, a sentence at one after which UAX 29 finds a sentence boundary; closing quotation marks
+//! and brackets belong to what they close. A line ends what stands on it, and in Thai, Lao, Khmer and Myanmar a space
+//! does. UAX 29 knows neither abbreviations nor list markers nor addresses: those are left out here, when in doubt
+//! one too many. Reading takes time linear in the text.
 //!
 //! Source: UAX 29, section 5, asked about one mark and the letter that follows it. Its rule SB8 looks ahead from
 //! every character that may follow a full stop, which is quadratic in a run of spaces.
@@ -225,7 +225,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where what closes after the marks that end at `at` is over; what may open closes where no word follows at once.
+    /// Where what closes after the marks that end at `at` is over; what may open closes where no word follows at
+    /// once.
     fn closed(&self, at: usize) -> usize {
         let (mut end, mut sure, mut is_quoted) = (at, at, self.open.quote);
         while let Some(c) = self.peek(end).filter(|c| CLOSING.contains(c) || EITHER_WAY.contains(c)) {
@@ -311,8 +312,8 @@ fn is_mark(c: char) -> bool {
     }
 }
 
-/// Whether UAX 29 finds the end of a sentence between the mark, a space and `next`; before anything but a letter it does
-/// as before a capital one.
+/// Whether UAX 29 finds the end of a sentence between the mark, a space and `next`; before anything but a letter it
+/// does as before a capital one.
 fn ends_sentence_before(mark: char, next: char) -> bool {
     let next = if next.is_alphabetic() { next } else { 'A' };
     let around: String = [mark, ' ', next].iter().collect();

@@ -1,7 +1,8 @@
 //! Where a response is cut.
 //!
-//! Source: Xu et al. 2024, section 4: four places, evenly spaced over the punctuation. Ours are ends of clauses, spread evenly
-//! over the characters, and the last leaves a fifth of the response; [`CutRule::Released`] is what the released script does.
+//! Source: Xu et al. 2024, section 4: four places, evenly spaced over the punctuation. Ours are ends of clauses,
+//! spread evenly over the characters, and the last leaves a fifth of the response; [`CutRule::Released`] is what the
+//! released script does.
 
 use std::collections::BTreeSet;
 
@@ -42,10 +43,11 @@ pub struct TooFewClauses {
     pub needed: usize,
 }
 
-/// The `n` places where a response is cut: byte offsets, strictly increasing, each at the end of a token and of
-/// what a reader takes for one character, none at the response's start or end.
+/// The `n` places where a response is cut: byte offsets, strictly increasing, each at the end of a token, none at the
+/// response's start or end. No end of a clause lies inside what a reader takes for one character.
 ///
-/// `token_ends` are byte offsets of the ends of the response's tokens, ascending; those inside a character do not count.
+/// `token_ends` are byte offsets of the ends of the response's tokens, ascending; those inside a character do not
+/// count.
 pub fn cuts(
     response: &str,
     token_ends: &[usize],
@@ -60,8 +62,8 @@ pub fn cuts(
     }
 }
 
-/// Cut i is aimed at the share i/n of the first four fifths of the characters, and all of them together miss by the least
-/// squares.
+/// Cut i is aimed at the share i/n of the first four fifths of the characters, and all of them together miss by the
+/// least squares.
 ///
 /// By characters and not by clauses, because what a prefix holds of the harm is its text: in a list of short lines
 /// after a long paragraph every cut would lie in the list. Four fifths, because the last cut must leave a fifth; with

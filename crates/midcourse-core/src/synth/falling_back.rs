@@ -1,7 +1,8 @@
 //! Whether a correction, after its turn, goes on with the response it turned from.
 //!
-//! Only what is said in the same words is found: a paraphrase is a judge's business. Words are those of UAX 29, in small letters and
-//! without punctuation; in a script without spaces between words each character is one. Time is linear in both texts.
+//! Only what is said in the same words is found: a paraphrase is a judge's business. Words are those of UAX 29, in
+//! small letters and without punctuation; in a script without spaces between words each character is one. Time is
+//! linear in both texts.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -70,8 +71,8 @@ const MOST_SHARED: f64 = 0.3;
 
 /// What `correction` has of `response`, if it is so much that it has fallen back into it.
 ///
-/// `correction` is what the model added after the trigger. It has fallen back if a run of it as long as twelve words (24
-/// characters) stands in the response, or three tenths of its grams do and no fewer of them than such a run has.
+/// `correction` is what the model added after the trigger. It has fallen back if a run of it as long as twelve words
+/// (24 characters) stands in the response, or three tenths of its grams do and no fewer of them than such a run has.
 /// Quoting a few words of the request is neither.
 pub fn falls_back(correction: &str, response: &str) -> Option<Overlap> {
     let overlap = overlap(correction, response)?;

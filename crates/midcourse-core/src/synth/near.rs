@@ -1,11 +1,12 @@
 //! Prompts that are nearly the same.
 //!
-//! Case, punctuation, white space and the width of letters do not count; texts that differ in nothing else are always found. Others
-//! are found by the likeness of their shingles: `MinHash` brings together what may be alike, and the shingles themselves
-//! decide. Words in another order and paraphrases are not found. There is no randomness: seeds are fixed.
+//! Case, punctuation, white space and the width of letters do not count; texts that differ in nothing else are always
+//! found. Others are found by the likeness of their shingles: `MinHash` brings together what may be alike, and the
+//! shingles themselves decide. Words in another order and paraphrases are not found. There is no randomness: seeds
+//! are fixed.
 //!
-//! Source: Broder 1997 (resemblance, and its estimate from the smallest hashes); Leskovec, Rajaraman and Ullman, *Mining of
-//! Massive Datasets*, chapter 3 (bands).
+//! Source: Broder 1997 (resemblance, and its estimate from the smallest hashes); Leskovec, Rajaraman and Ullman,
+//! *Mining of Massive Datasets*, chapter 3 (bands).
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -16,23 +17,24 @@ use super::script::{is_unspaced, is_wide};
 
 /// Likeness from which two prompts are nearly the same.
 ///
-/// Likeness is the Jaccard index of the sets of shingles. At 0.75 a word of five letters may be changed in a prompt of thirteen
-/// words, or added to one of ten; no two prompts of `data/sandbox` are liker than 0.30.
+/// Likeness is the Jaccard index of the sets of shingles. At 0.75 a word of five letters may be changed in a prompt
+/// of thirteen words, or added to one of ten; no two prompts of `data/sandbox` are liker than 0.30.
 pub(super) const NEAR: f64 = 0.75;
 
-/// Letters of a shingle. A changed letter changes that many shingles; with fewer, all prompts of a language are alike.
+/// Letters of a shingle. A changed letter changes that many shingles; with fewer, all prompts of a language are
+/// alike.
 const SHINGLE_LETTERS: usize = 5;
 
 /// The same for Han and Kana, of which two are a word.
 const SHINGLE_WIDE: usize = 2;
 
-/// Bands, and hashes of a band. Prompts of likeness s meet in a band with probability 1 − (1 − s⁵)²⁰: 99.5 % at 0.75, 99.97 %
-/// at 0.8, 0.6 % at 0.2.
+/// Bands, and hashes of a band. Prompts of likeness s meet in a band with probability 1 − (1 − s⁵)²⁰: 99.5 % at 0.75,
+/// 99.97 % at 0.8, 0.6 % at 0.2.
 const BANDS: usize = 20;
 const BAND_HASHES: usize = 5;
 
-/// Shingles that are kept of a prompt, those with the smallest hashes. Of longer prompts (by the number of their different
-/// shingles) the likeness is an estimate, with a standard error of at most 0.032.
+/// Shingles that are kept of a prompt, those with the smallest hashes. Of longer prompts (by the number of their
+/// different shingles) the likeness is an estimate, with a standard error of at most 0.032.
 const KEPT: usize = 256;
 
 /// A prompt that is nearly the same.
@@ -44,8 +46,8 @@ pub struct Near {
     pub jaccard: f64,
 }
 
-/// Candidates that are compared at most, the latest first: a bound for prompts that share a long template. One that differs in no
-/// shingle is found without comparing.
+/// Candidates that are compared at most, the latest first: a bound for prompts that share a long template. One that
+/// differs in no shingle is found without comparing.
 const MOST_COMPARED: usize = 1000;
 
 /// Prompts to compare with.
@@ -170,7 +172,8 @@ fn shingles(text: &str) -> Vec<u32> {
     hashes
 }
 
-/// The words of a text in small letters, one space between them where writing has one; the text itself if it has no word.
+/// The words of a text in small letters, one space between them where writing has one; the text itself if it has no
+/// word.
 fn normal_form(text: &str) -> Vec<char> {
     let text = text.trim().chars().map(narrow).collect::<String>().to_lowercase();
     let mut letters: Vec<char> = Vec::with_capacity(text.len());
@@ -204,7 +207,8 @@ fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The likeness of two sets of shingles, ascending; of longer ones than are kept, among the smallest of both together.
+/// The likeness of two sets of shingles, ascending; of longer ones than are kept, among the smallest of both
+/// together.
 fn jaccard(a: &[u32], b: &[u32]) -> f64 {
     let is_whole = a.len().max(b.len()) < KEPT;
     let most = if is_whole { usize::MAX } else { KEPT };

@@ -7,10 +7,10 @@ use super::script::{LINE_BREAKS, spaces_end_clauses};
 
 /// The text up to the end of its last whole sentence; empty when no sentence of it is whole.
 ///
-/// A sentence ends at its mark, with the quotation marks and brackets that close there. A list item also ends with its line, and so
-/// does any line of a script without spaces between words, where a space ends a sentence too: the white space that ends
-/// it belongs to the result then. A number that the limit cut at its decimal point cannot be told from one that ends
-/// a sentence, and counts as whole.
+/// A sentence ends at its mark, with the quotation marks and brackets that close there. A list item also ends with
+/// its line, and so does any line of a script without spaces between words, where a space ends a sentence too: the
+/// white space that ends it belongs to the result then. A number that the limit cut at its decimal point cannot be
+/// told from one that ends a sentence, and counts as whole.
 pub fn whole_sentences(text: &str) -> &str {
     let end = ends(text).into_iter().rev().find_map(|end| match end.kind {
         EndKind::Sentence => Some(end.at),

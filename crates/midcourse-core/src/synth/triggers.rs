@@ -2,8 +2,8 @@
 //!
 //! One a line of a text file. Choosing takes a number from the caller: there is no randomness here.
 //!
-//! Source: Xu et al. 2024, section 4.2. The texts are ours. Theirs stand where chance puts them; ours begin with a capital
-//! letter where a sentence begins, and else with a small one.
+//! Source: Xu et al. 2024, section 4.2. The texts are ours. Theirs stand where chance puts them; ours begin with a
+//! capital letter where a sentence begins, and else with a small one.
 
 use std::collections::BTreeSet;
 

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::EndKind::{Clause, Item, Line, Sentence, Space};
 use super::*;
 
-/// Reads texts in which `|` stands after a clause, `‖` after a sentence, `↵` after a line, `⁋` after an item and `␣` before a space
-/// that ends something.
+/// Reads texts in which `|` stands after a clause, `‖` after a sentence, `↵` after a line, `⁋` after an item and `␣`
+/// before a space that ends something.
 fn check(marked: &[&str]) {
     const SIGNS: [(char, EndKind); 5] =
         [('|', Clause), ('‖', Sentence), ('↵', Line), ('⁋', Item), ('␣', Space)];

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use unicode_segmentation::UnicodeSegmentation;
+
 use super::*;
 
 /// Cuts `text` at ends of clauses, one token a character, and shows the cuts as bars.
@@ -148,6 +150,8 @@ proptest! {
             prop_assert!(cuts.iter().all(|at| text.is_char_boundary(*at) && token_ends.contains(at)));
             prop_assert!(cuts[0] > 0 && cuts[n - 1] < text.len());
             if rule == CutRule::Clauses {
+                let whole = |at: &usize| text.grapheme_indices(true).any(|(begin, _)| begin == *at);
+                prop_assert!(cuts.iter().all(whole), "{text:?} {cuts:?}");
                 prop_assert!(5 * text[cuts[n - 1]..].chars().count() >= text.chars().count());
             }
         }
