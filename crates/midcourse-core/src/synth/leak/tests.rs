@@ -201,4 +201,14 @@ proptest! {
         prop_assert_eq!(one.together.all.rate, other.together.all.rate);
         prop_assert_eq!(one.leaks, other.leaks);
     }
+
+    #[test]
+    fn any_text_can_be_looked_at(texts in prop::collection::vec(prop::collection::vec(any::<String>(), 2..4), 1..8), opener in any::<String>()) {
+        let with = |(i, texts): (usize, &Vec<String>)| {
+            let texts: Vec<String> = texts.iter().map(|text| opener.clone() + text).collect();
+            Ranking { opener: opener.clone(), ..ranking(i, Set::Harmful, &texts) }
+        };
+        let leak = check(&texts.iter().enumerate().map(with).collect::<Vec<_>>());
+        prop_assert!((0.0..=1.0).contains(&rate(leak.together.all)));
+    }
 }
