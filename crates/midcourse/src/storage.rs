@@ -16,6 +16,9 @@ pub(crate) enum StorageError {
     /// The directory has a run in it.
     #[error("{}: a run is already there", path.display())]
     Exists { path: PathBuf },
+    /// A file stands where one is to be written.
+    #[error("{}: the file is already there", path.display())]
+    FileExists { path: PathBuf },
     /// The directory has no run in it.
     #[error("{}: nothing to resume there", path.display())]
     NothingToResume { path: PathBuf },
@@ -35,6 +38,7 @@ impl StorageError {
         match self {
             Self::Io { .. } => "check that the disk has room and that the directory may be written to",
             Self::Exists { .. } => "go on with it by --resume, or choose another --out",
+            Self::FileExists { .. } => "choose another --out, or remove the file",
             Self::NothingToResume { .. } => "check --out, or leave --resume out to start a run there",
             Self::InUse { .. } => "wait for it or stop it; a lock of a dead process is taken over by itself",
             Self::Mismatch { .. } => "resume with the same settings and data, or choose another --out",
