@@ -14,7 +14,7 @@ pub mod scripted;
 pub mod tokenizer;
 pub mod weights;
 
-mod contain;
+pub mod contain;
 mod error;
 mod tree;
 

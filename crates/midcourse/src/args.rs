@@ -9,6 +9,7 @@ use midcourse_engine::local::DtypeChoice;
 
 use crate::endpoint::EndpointOptions;
 use crate::framing::FramingOptions;
+use crate::input::DataSource;
 use crate::judges::JudgeOptions;
 use crate::pairs::{RowFormat, SplitChoice, TestShare};
 use crate::plan::EvalOptions;
@@ -46,7 +47,7 @@ pub(crate) enum Command {
         /// Directory of the run
         run: PathBuf,
     },
-    /// Look at data files
+    /// Look at data sets, divide them
     #[command(subcommand)]
     Data(DataCommand),
     /// List the models that can be fetched or are in the caches, fetch one, describe one, remove one
@@ -329,10 +330,11 @@ const PAIRS: &str = "trl: TRL's conversational preferences; a directory becomes 
 /// What to do with data.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
-    /// Print format, rows, duplicates, categories and lengths of a data file
+    /// Print format, rows, duplicates, categories and lengths of a data set
     Check {
-        /// The file
-        file: PathBuf,
+        /// The file, or hf:datasets/ORG/NAME[@REVISION][:SPLIT]
+        #[arg(value_name = "FILE")]
+        source: DataSource,
         /// The model whose tokens are counted [default: smollm2 when it is there, else words only]
         #[arg(long, value_name = "M")]
         model: Option<String>,
@@ -340,6 +342,33 @@ pub(crate) enum DataCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Divide rows into train.jsonl and eval.jsonl by a hash of what they ask
+    #[command(after_help = SPLITTING)]
+    Split(SplitArgs),
+}
+
+const SPLITTING: &str = "Rows with the same prompt go the same way, also where prompts differ in case, white space or \
+    punctuation only, and so does a row when others are added: what is trained on is never evaluated on. Rows of \
+    JSONL stay as they are, byte for byte; others are written as midcourse's own.";
+
+/// Arguments of `midcourse data split`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SplitArgs {
+    /// The file, or hf:datasets/ORG/NAME[@REVISION][:SPLIT]
+    #[arg(value_name = "FILE")]
+    pub source: DataSource,
+    /// Directory for train.jsonl and eval.jsonl, which must not be there yet
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Share of the prompts that go to eval.jsonl, about
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, allow_negative_numbers = true)]
+    pub eval_share: f64,
+    /// Decides which prompts they are
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to do with models.

@@ -6,7 +6,7 @@ use midcourse_core::template::{ChatTemplate, Mode};
 use midcourse_engine::remote::Survey;
 use serde::{Deserialize, Serialize};
 
-use crate::input::DataFile;
+use crate::input::{DataFile, DataSource};
 use crate::judges::JudgeIdentity;
 use crate::judging::JudgingCost;
 use crate::model::Identity;
@@ -54,8 +54,11 @@ pub(crate) struct DataIdentity {
     pub set: Set,
     /// As the user named it.
     pub file: String,
+    /// Of a data set of a hub; null of a file.
+    #[serde(default)]
+    pub commit: Option<String>,
     pub format: String,
-    /// Of the decompressed bytes.
+    /// Of the decompressed bytes; of several files one after the other.
     pub sha256: String,
     pub n_rows: usize,
     pub n_samples: usize,
@@ -116,11 +119,12 @@ impl PrefillSummary {
 }
 
 impl DataIdentity {
-    pub(crate) fn of(set: Set, file: &std::path::Path, data: &DataFile) -> Self {
+    pub(crate) fn of(set: Set, source: &DataSource, data: &DataFile) -> Self {
         let DataSet { format, samples, n_rows, n_duplicates, n_without_harm, .. } = &data.set;
         Self {
             set,
-            file: file.display().to_string(),
+            file: source.to_string(),
+            commit: data.commit.clone(),
             format: format.to_string(),
             sha256: data.sha256.clone(),
             n_rows: *n_rows,

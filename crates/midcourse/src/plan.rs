@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::EndpointOptions;
 use crate::failure::Failure;
 use crate::framing::FramingOptions;
+use crate::input::DataSource;
 use crate::judges::{JudgeOptions, JudgePlan};
 use crate::options;
 
@@ -40,14 +41,15 @@ pub(crate) struct EvalOptions {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<PathBuf>,
-    /// Harmful prompts and responses: JSONL (also .gz .xz .zst) or CSV; the format is detected
+    /// Harmful prompts and responses: JSONL, CSV (also .gz .xz .zst) or Parquet, or a data set of a hub as
+    /// hf:datasets/ORG/NAME[@REVISION][:SPLIT]; the format is detected
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<PathBuf>,
+    pub data: Option<DataSource>,
     /// Harmless prompts and responses: gives the rate of false corrections
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub benign: Option<PathBuf>,
+    pub benign: Option<DataSource>,
     /// Directory of the run [default: runs/MODEL-N]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,8 +221,8 @@ where
 pub(crate) struct EvalPlan {
     pub model: String,
     pub adapter: Option<PathBuf>,
-    pub data: PathBuf,
-    pub benign: Option<PathBuf>,
+    pub data: DataSource,
+    pub benign: Option<DataSource>,
     pub limit: Option<usize>,
     pub max_failed: usize,
     pub dtype: DtypeChoice,
@@ -417,8 +419,11 @@ mod tests {
 
     #[test]
     fn a_difference_is_named_unless_it_changes_no_record() {
-        let options =
-            EvalOptions { model: Some("m".into()), data: Some("d".into()), ..EvalOptions::default() };
+        let options = EvalOptions {
+            model: Some("m".into()),
+            data: Some(DataSource::File("d".into())),
+            ..EvalOptions::default()
+        };
         let plan = options.resolve().unwrap();
         let more =
             EvalOptions { threads: Some(1), batch_paths: Some(3), ..options.clone() }.resolve().unwrap();

@@ -124,6 +124,18 @@ impl Format {
     }
 }
 
+/// Whether some format reads a column of this name. What else a row has only shows in messages.
+pub fn is_column(name: &str) -> bool {
+    const BESIDE: [&str; 4] = ["response", "category", "safe_response", "source"];
+    const OF_RESPONSES: [&str; 2] = ["_harm_category", "_source"];
+    let tells = |format: Format| format.columns(Responses::Required).contains(&name);
+    let of_response = |i: &str| {
+        let rest = name.strip_prefix("response_").and_then(|name| name.strip_prefix(i));
+        rest.is_some_and(|rest| OF_RESPONSES.contains(&rest))
+    };
+    Format::ALL.into_iter().any(tells) || BESIDE.contains(&name) || ["0", "1"].into_iter().any(of_response)
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(self.name())

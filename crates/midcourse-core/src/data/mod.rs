@@ -36,9 +36,9 @@ use crate::{Error, Result};
 use row::{At, Row};
 
 pub use crate::error::{FileProblem, RowProblem};
-pub use format::{Container, Format};
+pub use format::{Container, Format, is_column};
 pub use labels::{LabelledRow, guard, parse_labels};
-pub use split::{Side, Split, lines};
+pub use split::{Line, Side, Split, lines};
 pub use summary::{CategoryCount, Quantiles, Reach, Summary, summarise};
 
 /// A prompt and a response to it.
@@ -210,6 +210,11 @@ impl Reader {
             Some(_) => self.n_duplicates += 1,
         }
         Ok(())
+    }
+
+    /// Whether there were no rows yet.
+    pub fn is_empty(&self) -> bool {
+        self.format.is_none()
     }
 
     /// The data set; `name` is what messages call it.

@@ -66,6 +66,21 @@ fn check(bytes: impl AsRef<[u8]>, expected: &Expect) {
 }
 
 #[test]
+fn no_format_reads_another_column_than_is_said() {
+    let turns = r#"{"messages":[{"role":"user","content":"a"}],"response":"b","category":"c","safe_response":"d","source":"e"}"#;
+    for text in [OWN, PKU, BEAVER, turns] {
+        let kept = |line: &str| {
+            let row: Map<String, Value> = serde_json::from_str(line).unwrap();
+            let row: Map<_, _> = row.into_iter().filter(|(name, _)| is_column(name)).collect();
+            Value::Object(row).to_string()
+        };
+        let kept: Vec<String> = text.lines().map(kept).collect();
+        assert_eq!(read("rows", kept.join("\n").as_bytes()).unwrap(), read("rows", text.as_bytes()).unwrap());
+    }
+    assert!(!is_column("response_2_source") && !is_column("better_response_id"));
+}
+
+#[test]
 fn reads_own_rows() {
     check(
         OWN,

@@ -14,7 +14,7 @@ use crate::dry_run::{DryRun, Judging, Where};
 use crate::failure::Failure;
 use crate::judges::KnownJudge;
 use crate::judging::Bench;
-use crate::manifest::DataIdentity;
+use crate::manifest::{DataIdentity, Manifest};
 use crate::model::{self, Loading, ModelName, Outline};
 use crate::plan::{EvalOptions, EvalPlan};
 use crate::run::Run;
@@ -34,10 +34,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let judge = plan.judge.identify()?;
     let calibration = plan.judge.calibration.as_deref();
     let calibration = calibration.map(|path| calibration::read(path, &judge.identity)).transpose()?;
-    let (samples, data) = read_data(&plan)?;
+    let recorded = recorded(args, out.as_deref())?;
+    let (samples, data) = read_data(&plan, recorded.as_ref())?;
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
     let template = framing::choice(plan.chat_template.as_deref());
-    let commit = recorded_commit(args, out.as_deref(), &plan.model)?;
+    let commit = recorded.map(|recorded| recorded.model).filter(|model| model.name == plan.model);
+    let commit = commit.and_then(|model| model.commit);
     let local = LoadOptions { limits, template, dtype: plan.dtype, adapter: plan.adapter.clone() };
     let loading = Loading { local, endpoint: plan.endpoint.clone(), seed: plan.settings.seed };
     if args.dry_run {
@@ -97,11 +99,9 @@ fn resolve(args: &EvalArgs) -> Result<(EvalPlan, Option<PathBuf>)> {
     Ok((plan, given.out))
 }
 
-/// The commit of `model` that the run to go on with was begun with, of a hub's model.
-fn recorded_commit(args: &EvalArgs, out: Option<&Path>, model: &str) -> Result<Option<String>> {
-    let Some(out) = out.filter(|_| args.resume) else { return Ok(None) };
-    let recorded = pages::read_manifest(out)?.map(|manifest| manifest.model);
-    Ok(recorded.filter(|recorded| recorded.name == model).and_then(|recorded| recorded.commit))
+/// What is recorded of the run to go on with: the commits of what came from a hub.
+fn recorded(args: &EvalArgs, out: Option<&Path>) -> Result<Option<Manifest>> {
+    out.filter(|_| args.resume).map_or(Ok(None), pages::read_manifest)
 }
 
 fn no_run_named() -> Failure {
@@ -115,13 +115,17 @@ fn no_run_named() -> Failure {
 type Samples = Vec<(Set, Sample)>;
 
 /// The samples of all files, and what is recorded of the files. Says what was found.
-fn read_data(plan: &EvalPlan) -> Result<(Samples, Vec<DataIdentity>)> {
+fn read_data(plan: &EvalPlan, recorded: Option<&Manifest>) -> Result<(Samples, Vec<DataIdentity>)> {
     let mut samples = Vec::new();
     let mut data = Vec::new();
     let files = [(Set::Harmful, Some(&plan.data)), (Set::Benign, plan.benign.as_ref())];
-    for (set, path) in files.into_iter().filter_map(|(set, path)| Some((set, path?))) {
-        let file = input::read(path, Responses::Required)?;
-        let identity = DataIdentity::of(set, path, &file);
+    for (set, source) in files.into_iter().filter_map(|(set, source)| Some((set, source?))) {
+        let name = source.to_string();
+        let earlier =
+            recorded.and_then(|run| run.data.iter().find(|data| data.set == set && data.file == name));
+        let commit = earlier.and_then(|data| data.commit.as_deref());
+        let file = input::read_at(source, commit, Responses::Required)?;
+        let identity = DataIdentity::of(set, source, &file);
         say(&identity.summary());
         let limit = plan.limit.unwrap_or(usize::MAX);
         samples.extend(file.set.samples.into_iter().take(limit).map(|sample| (set, sample)));

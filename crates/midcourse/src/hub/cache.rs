@@ -1,11 +1,16 @@
-//! The cache of the hub's own clients, shared with them: a model that Python has fetched is found.
+//! The cache of the hub's own clients, shared with them: what Python has fetched is found.
 //!
 //! ```text
 //! HF_HUB_CACHE/models--ORG--NAME/refs/REVISION           holds the commit
 //!                               /blobs/ETAG              contents, each once
 //!                               /snapshots/COMMIT/FILE   links to the contents
 //!             /.locks/models--ORG--NAME/ETAG.lock
+//!             /datasets--ORG--NAME                           the same of a data set, and
+//!                               /.midcourse/COMMIT.json      which files the commit has
 //! ```
+//!
+//! Of a data set only a split is fetched, and which files make it depends on those that the repository has: the list
+//! is ours, and Python's clients pass over it.
 //!
 //! Source: `huggingface_hub`'s guide "Understand caching", and its `file_download.py` for the locks.
 
@@ -18,9 +23,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::name::{is_commit, is_path_within};
+use midcourse_engine::files;
+
+use super::name::{Kind, Repo, is_commit, is_path_within};
 use crate::failure::Failure;
 use crate::storage::{self, StorageError, at};
+
+/// A list of a repository's files is far smaller.
+const MAX_LISTING_BYTES: u64 = 32 << 20;
 
 /// What a file of the hub is: how its content is known, and its size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +55,7 @@ pub(super) fn home() -> Result<PathBuf> {
     Ok(storage::user_cache()?.join("huggingface"))
 }
 
-/// Every repository in the cache.
+/// Every repository of a model in the cache.
 pub(crate) fn repos() -> Result<Vec<RepoCache>> {
     let root = root()?;
     let Ok(entries) = fs::read_dir(&root) else { return Ok(Vec::new()) };
@@ -54,7 +64,11 @@ pub(crate) fn repos() -> Result<Vec<RepoCache>> {
     names.sort();
     let repo = |folder: &String| {
         let (org, name) = folder.strip_prefix("models--")?.split_once("--")?;
-        Some(RepoCache { repo: format!("{org}/{name}"), root: root.clone(), folder: folder.clone() })
+        Some(RepoCache {
+            repo: Repo::model(&format!("{org}/{name}")),
+            root: root.clone(),
+            folder: folder.clone(),
+        })
     };
     Ok(names.iter().filter_map(repo).collect())
 }
@@ -69,16 +83,15 @@ fn root() -> Result<PathBuf> {
 /// A repository's part of the cache.
 #[derive(Debug, Clone)]
 pub(crate) struct RepoCache {
-    /// `ORG/NAME`.
-    pub repo: String,
+    pub repo: Repo,
     root: PathBuf,
     folder: String,
 }
 
 impl RepoCache {
-    pub(crate) fn new(repo: &str) -> Result<Self> {
-        let folder = format!("models--{}", repo.replace('/', "--"));
-        Ok(Self { repo: repo.to_owned(), root: root()?, folder })
+    pub(crate) fn new(repo: Repo) -> Result<Self> {
+        let folder = format!("{}--{}", repo.kind.plural(), repo.name.replace('/', "--"));
+        Ok(Self { repo, root: root()?, folder })
     }
 
     /// The repository's directory.
@@ -97,7 +110,7 @@ impl RepoCache {
 
     /// Notes which commit a revision is.
     pub(super) fn set_commit(&self, revision: &str, commit: &str) -> Result<(), StorageError> {
-        let _lock = self.lock("refs", &self.repo)?;
+        let _lock = self.lock("refs", &self.repo.name)?;
         if self.commit(revision).as_deref() == Some(commit) {
             return Ok(());
         }
@@ -127,6 +140,28 @@ impl RepoCache {
         list_files(&self.snapshot(commit), "", &mut files);
         files.sort();
         files
+    }
+
+    /// The files that a commit has on the hub, as far as that was noted.
+    pub(super) fn listing(&self, commit: &str) -> Option<Vec<String>> {
+        let bytes = files::read(&self.listing_path(commit), MAX_LISTING_BYTES).ok()?;
+        let files: Vec<String> = serde_json::from_slice(&bytes).ok()?;
+        files.iter().all(|file| is_path_within(file)).then_some(files)
+    }
+
+    /// Notes the files that a commit has on the hub.
+    pub(super) fn set_listing(&self, commit: &str, files: &[String]) -> Result<(), StorageError> {
+        let path = self.listing_path(commit);
+        if path.exists() {
+            return Ok(());
+        }
+        let _lock = self.lock("refs", &self.repo.name)?;
+        create_parent(&path)?;
+        storage::write_whole(&path, serde_json::json!(files).to_string().as_bytes())
+    }
+
+    fn listing_path(&self, commit: &str) -> PathBuf {
+        self.dir().join(".midcourse").join(format!("{commit}.json"))
     }
 
     pub(super) fn blob(&self, etag: &str) -> PathBuf {
@@ -182,11 +217,15 @@ fn list_files(dir: &Path, prefix: &str, files: &mut Vec<String>) {
     }
 }
 
-/// The failure of a model of which the cache lacks files, when nothing may be asked.
-pub(super) fn not_cached(name: &str, reason: &str, missing: &[String]) -> Failure {
-    let missing = if missing.is_empty() { "the model".to_owned() } else { missing.join(", ") };
+/// The failure of a model or a data set of which the cache lacks files, when nothing may be asked.
+pub(super) fn not_cached(kind: Kind, name: &str, reason: &str, missing: &[String]) -> Failure {
+    let (whole, command) = match kind {
+        Kind::Model => ("the model", "models pull"),
+        Kind::Dataset => ("the data set", "data check"),
+    };
+    let missing = if missing.is_empty() { whole.to_owned() } else { missing.join(", ") };
     Failure::Endpoint {
         problem: format!("{name}: {reason}, and the cache lacks {missing}"),
-        hint: format!("fetch it once with a network: `midcourse models pull {name}`"),
+        hint: format!("fetch it once with a network: `midcourse {command} {name}`"),
     }
 }

@@ -14,7 +14,7 @@ use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body};
 
 use super::cache::Remote;
-use super::name::{HubName, is_commit, is_path_within};
+use super::name::{Kind, Repo, is_commit, is_path_within};
 use super::partial::Partial;
 use crate::endpoint;
 use crate::failure::Failure;
@@ -90,30 +90,29 @@ impl Client {
     }
 
     /// What a revision of a repository is.
-    pub(super) fn list(&self, name: &HubName) -> Result<Listing> {
-        let revision = name.revision().replace('/', "%2F");
-        let url = format!("{}/api/models/{}/revision/{revision}", self.endpoint, name.repo);
-        let mut answer = self.ask(&Method::GET, &url, 0, &name.to_string())?;
+    ///
+    /// `what` is what messages call it.
+    pub(super) fn list(&self, repo: &Repo, revision: &str, what: &str) -> Result<Listing> {
+        let revision = revision.replace('/', "%2F");
+        let url = format!("{}/api/{}/{repo}/revision/{revision}", self.endpoint, repo.kind.plural());
+        let mut answer = self.ask(&Method::GET, &url, 0, what)?;
         let text = answer.body_mut().with_config().limit(MAX_LIST_BYTES).read_to_vec();
-        let text = text.map_err(|error| self.unreachable(&name.to_string(), &error))?;
+        let text = text.map_err(|error| self.unreachable(what, &error))?;
         let Ok(info) = serde_json::from_slice::<RepoInfo>(&text) else {
-            return Err(self.no_hub(&name.to_string(), answer.headers()).into());
+            return Err(self.no_hub(what, answer.headers()).into());
         };
         let hostile = info.siblings.iter().find(|sibling| !is_path_within(&sibling.rfilename));
         if let Some(sibling) = hostile {
-            return Err(strange(
-                &name.to_string(),
-                &format!("the repository lists a file named {:?}", sibling.rfilename),
-            ));
+            return Err(strange(what, &format!("the repository lists a file named {:?}", sibling.rfilename)));
         }
         if !is_commit(&info.sha) {
-            return Err(strange(&name.to_string(), &format!("expected a commit, found {:?}", info.sha)));
+            return Err(strange(what, &format!("expected a commit, found {:?}", info.sha)));
         }
         Ok(Listing { commit: info.sha, files: info.siblings.into_iter().map(|s| s.rfilename).collect() })
     }
 
     /// What a file of a commit is, without its content.
-    pub(super) fn describe(&self, repo: &str, commit: &str, file: &str) -> Result<Remote> {
+    pub(super) fn describe(&self, repo: &Repo, commit: &str, file: &str) -> Result<Remote> {
         let what = format!("{repo}: {file}");
         let answer = self.ask(&Method::HEAD, &self.url(repo, commit, file), 0, &what)?;
         let text = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
@@ -135,17 +134,18 @@ impl Client {
         Ok(Remote { etag: etag.to_owned(), bytes })
     }
 
-    fn url(&self, repo: &str, commit: &str, file: &str) -> String {
+    fn url(&self, repo: &Repo, commit: &str, file: &str) -> String {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./~".contains(&byte);
         let escaped = |byte: u8| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02X}") };
         let file: String = file.bytes().map(escaped).collect();
-        format!("{}/{repo}/resolve/{commit}/{file}", self.endpoint)
+        let folder = if repo.kind == Kind::Dataset { "datasets/" } else { "" };
+        format!("{}/{folder}{repo}/resolve/{commit}/{file}", self.endpoint)
     }
 
     /// Fetches a file's content into `to`, going on where an earlier attempt ended.
     pub(super) fn download(
         &self,
-        (repo, commit, file): (&str, &str, &str),
+        (repo, commit, file): (&Repo, &str, &str),
         remote: &Remote,
         to: &Path,
     ) -> Result<()> {

@@ -1,16 +1,19 @@
-//! Models on a hub: from `hf:ORG/NAME` to files in the cache.
+//! Models and data sets on a hub: from `hf:ORG/NAME` to files in the cache.
 //!
-//! What is fetched are the few files that the engine reads: configuration, tokenizer, chat template and
-//! safetensors, or one GGUF file. Pickle is never fetched. A revision is a commit from the beginning, so that
+//! What is fetched of a model are the few files that the engine reads: configuration, tokenizer, chat template and
+//! safetensors, or one GGUF file; of a data set its card and one split ([`dataset`]). Pickle is never fetched. A revision is a commit from the beginning, so that
 //! all files are of one state and a run can name it. The cache is that of the hub's own clients ([`cache`]);
 //! the protocol is in [`client`].
 
 pub(crate) mod cache;
 mod client;
+pub(crate) mod dataset;
+mod glob;
 mod name;
 mod partial;
+mod splits;
 
-pub(crate) use name::{HubName, SCHEME, is_commit, is_gguf};
+pub(crate) use name::{DataName, HubName, Repo, SCHEME, is_commit, is_gguf};
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,7 @@ use midcourse_engine::model::ModelConfig;
 
 use cache::{RepoCache, not_cached};
 use client::{Client, Listing};
+use name::Kind;
 
 use crate::failure::Failure;
 use crate::storage::{self, at};
@@ -66,12 +70,12 @@ pub(crate) enum Extent {
 ///
 /// When the hub cannot be reached or has a fault, what the cache has is taken.
 pub(crate) fn fetch(name: &HubName, extent: Extent) -> Result<Snapshot> {
-    let cache = RepoCache::new(&name.repo)?;
+    let cache = RepoCache::new(Repo::model(&name.repo))?;
     if is_offline() {
         return cached(name, &cache, "HF_HUB_OFFLINE is set");
     }
     let client = Client::from_env()?;
-    let listing = match client.list(name) {
+    let listing = match client.list(&cache.repo, name.revision(), &name.to_string()) {
         Ok(listing) => listing,
         Err(error) if matches!(error.downcast_ref(), Some(Failure::Unreachable { .. })) => {
             let Ok(snapshot) = cached(name, &cache, "") else { return Err(error) };
@@ -99,7 +103,7 @@ fn is_offline() -> bool {
 
 /// The model as the cache has it.
 fn cached(name: &HubName, cache: &RepoCache, reason: &str) -> Result<Snapshot> {
-    let lacking = |missing: &[String]| not_cached(&name.to_string(), reason, missing);
+    let lacking = |missing: &[String]| not_cached(Kind::Model, &name.to_string(), reason, missing);
     let commit = cache.commit(name.revision()).ok_or_else(|| lacking(&[]))?;
     let files = cache.files(&commit);
     let weights = weights(name, &files).map_err(|error| match &name.file {

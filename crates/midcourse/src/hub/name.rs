@@ -1,4 +1,5 @@
-//! Names of models on a hub: `hf:ORG/NAME[/FILE.gguf][@REVISION]`.
+//! Names on a hub: of models `hf:ORG/NAME[/FILE.gguf][@REVISION]`, of data sets
+//! `hf:datasets/ORG/NAME[@REVISION][:SPLIT]`.
 //!
 //! A name becomes parts of addresses and of paths in the cache, so its characters are few. The revision stands
 //! last because a branch may hold slashes, and no repository or file may hold an `@`.
@@ -9,8 +10,49 @@ use anyhow::Result;
 
 use crate::failure::Failure;
 
-/// What stands before every name of a hub's model.
+/// What stands before every name on a hub.
 pub(crate) const SCHEME: &str = "hf:";
+
+/// What a repository holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Model,
+    Dataset,
+}
+
+impl Kind {
+    /// What the hub calls repositories of the kind.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+}
+
+/// A repository of a hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Repo {
+    pub kind: Kind,
+    /// `ORG/NAME`.
+    pub name: String,
+}
+
+impl Repo {
+    pub(crate) fn model(name: &str) -> Self {
+        Self { kind: Kind::Model, name: name.to_owned() }
+    }
+
+    pub(super) fn dataset(name: &str) -> Self {
+        Self { kind: Kind::Dataset, name: name.to_owned() }
+    }
+}
+
+impl std::fmt::Display for Repo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
 
 /// A model on a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +73,8 @@ impl HubName {
         let (org, name, file) = (segments.next(), segments.next(), segments.next());
         let repo = [org, name].map(Option::unwrap_or_default);
         let name = Self { repo: repo.join("/"), file: file.map(str::to_owned), revision };
-        let is_sound = repo.iter().all(|segment| is_plain(segment) && !segment.contains("--"))
-            && name.revision.as_deref().is_none_or(|revision| revision.split('/').all(is_plain))
+        let is_sound = repo.iter().all(|segment| is_segment(segment))
+            && name.revision.as_deref().is_none_or(is_revision)
             && name.file.as_deref().is_none_or(|file| is_path_within(file) && is_gguf(file));
         if is_sound {
             return Ok(name);
@@ -61,7 +103,66 @@ impl std::fmt::Display for HubName {
     }
 }
 
-/// Whether `segment` can be one segment of a repository's or a revision's name.
+/// A data set on a hub, or a split of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DataName {
+    /// `ORG/NAME`.
+    pub repo: String,
+    /// Branch, tag or commit, where one is named.
+    pub revision: Option<String>,
+    /// `SPLIT` or `CONFIGURATION/SPLIT`, where one is named.
+    pub split: Option<String>,
+}
+
+impl DataName {
+    /// Reads what follows `hf:`; in words what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let parts = |text: &str, mark| {
+            let (before, after) = text.split_once(mark).map_or((text, None), |(a, b)| (a, Some(b)));
+            (before.to_owned(), after.map(str::to_owned))
+        };
+        let (rest, split) = parts(text, ':');
+        let (path, revision) = parts(&rest, '@');
+        let repo = path.strip_prefix("datasets/").unwrap_or_default().to_owned();
+        let is_sound = repo.split('/').count() == 2
+            && repo.split('/').all(is_segment)
+            && revision.as_deref().is_none_or(is_revision)
+            && split.as_deref().is_none_or(is_split);
+        if is_sound {
+            return Ok(Self { repo, revision, split });
+        }
+        Err(format!("{SCHEME}{text}: expected {SCHEME}datasets/ORG/NAME[@REVISION][:SPLIT]"))
+    }
+
+    /// The revision to ask for.
+    pub(crate) fn revision(&self) -> &str {
+        self.revision.as_deref().unwrap_or("main")
+    }
+}
+
+impl std::fmt::Display for DataName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{SCHEME}datasets/{}", self.repo)?;
+        self.revision.iter().try_for_each(|revision| write!(f, "@{revision}"))?;
+        self.split.iter().try_for_each(|split| write!(f, ":{split}"))
+    }
+}
+
+/// Whether `text` can be the name of a split, after that of a configuration or not.
+pub(super) fn is_split(text: &str) -> bool {
+    text.split('/').count() <= 2 && text.split('/').all(is_plain)
+}
+
+fn is_revision(text: &str) -> bool {
+    text.split('/').all(is_plain)
+}
+
+/// Whether `segment` can be the first or the second half of a repository's name.
+fn is_segment(segment: &str) -> bool {
+    is_plain(segment) && !segment.contains("--")
+}
+
+/// Whether `segment` can be one segment of a name.
 fn is_plain(segment: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     !segment.is_empty()
@@ -104,6 +205,37 @@ mod tests {
         let name = HubName::parse("org/name/a/b.gguf@refs/pr/1").unwrap();
         assert_eq!((name.repo.as_str(), name.file.as_deref()), ("org/name", Some("a/b.gguf")));
         assert_eq!((name.revision(), HubName::parse("org/name").unwrap().revision()), ("refs/pr/1", "main"));
+    }
+
+    #[test]
+    fn a_data_set_is_repository_revision_and_split() {
+        for text in [
+            "datasets/org/name",
+            "datasets/org/name@refs/convert/parquet",
+            "datasets/org/name:330k_train",
+            "datasets/org/name@v1.0:behaviors/harmful",
+        ] {
+            assert_eq!(DataName::parse(text).unwrap().to_string(), format!("hf:{text}"));
+        }
+        let name = DataName::parse("datasets/org/name@v1:test").unwrap();
+        let parts = (name.repo.as_str(), name.revision(), name.split.as_deref());
+        assert_eq!(parts, ("org/name", "v1", Some("test")));
+        for text in [
+            "",
+            "org/name",
+            "datasets/name",
+            "datasets/org/name/train.jsonl",
+            "datasets/../name",
+            "datasets/org/name:",
+            "datasets/org/name:../x",
+            "datasets/org/name:a/b/c",
+            "datasets/org/name:a b",
+            "datasets/org/name@:train",
+            "datasets/org/name@a/../b",
+            "datasets/org--x/name",
+        ] {
+            assert!(DataName::parse(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

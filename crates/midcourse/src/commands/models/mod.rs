@@ -11,7 +11,7 @@ use crate::args::ModelsCommand;
 use crate::catalogue::{ENTRIES, Entry};
 use crate::failure::Failure;
 use crate::hub::cache::{self, RepoCache};
-use crate::hub::{self, Extent, HubName};
+use crate::hub::{self, Extent, HubName, Repo};
 use crate::model::ModelName;
 use crate::storage::{self, at};
 use crate::terminal::{print, say};
@@ -65,7 +65,9 @@ fn not_in_a_cache(name: &str) -> Failure {
 fn remove(name: &str) -> Result<u8> {
     let dir = match ModelName::parse(name)? {
         ModelName::Entry(entry) => entry.dir()?,
-        ModelName::Hub(HubName { repo, file: None, revision: None }) => RepoCache::new(&repo)?.dir(),
+        ModelName::Hub(HubName { repo, file: None, revision: None }) => {
+            RepoCache::new(Repo::model(&repo))?.dir()
+        }
         ModelName::Hub(HubName { repo, .. }) => {
             return Err(Failure::Usage {
                 problem: format!("{name}: expected a repository without file and revision"),

@@ -1,31 +1,73 @@
-//! Reading data files, compressed or not.
+//! Reading data: files of rows, compressed or not, and splits of a hub's data sets.
+
+mod card;
+mod parquet;
+mod source;
 
 use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::Result;
-use midcourse_core::data::{self, DataSet, Responses};
+use midcourse_core::data::{DataSet, Reader, Responses};
 use midcourse_engine::files;
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
 
+pub(crate) use card::{Card, Config};
+pub(crate) use source::{DataSource, Located};
+
 /// Decompressed rows beyond this are refused: a bomb, or a file to be split.
 const MAX_BYTES: u64 = 8 << 30;
 
-/// A data set and what is recorded of its file.
+/// A data set and what is recorded of where it comes from.
 #[derive(Debug)]
 pub(crate) struct DataFile {
     pub set: DataSet,
-    /// SHA-256 of the decompressed rows.
+    /// SHA-256 of the decompressed files, one after the other.
     pub sha256: String,
+    /// The commit, of a hub's data set.
+    pub commit: Option<String>,
+    /// The licences of the rows by the hub's names for them, as far as they are known: the card's, and the format's.
+    pub licenses: Vec<String>,
 }
 
-/// Reads a data set, decompressing by the file's ending.
-pub(crate) fn read(path: &Path, responses: Responses) -> Result<DataFile> {
-    let bytes = read_file(path)?;
-    let set = data::parse(&path.display().to_string(), &bytes, responses)?;
-    Ok(DataFile { set, sha256: hex(&Sha256::digest(&bytes)) })
+/// Reads a data set. Files are decompressed by their endings; Parquet is told by how it begins.
+pub(crate) fn read(source: &DataSource, responses: Responses) -> Result<DataFile> {
+    read_at(source, None, responses)
+}
+
+/// The same, of a hub's data set at the commit that was recorded of it.
+pub(crate) fn read_at(source: &DataSource, commit: Option<&str>, responses: Responses) -> Result<DataFile> {
+    let located = source.locate(commit)?;
+    let mut reader = Reader::new(responses);
+    let mut hash = Sha256::new();
+    located.each_file(|name, bytes| {
+        hash.update(&bytes);
+        take(&mut reader, name, bytes)
+    })?;
+    let set = reader.finish(&source.to_string())?;
+    let Located { commit, card, .. } = located;
+    let mut licenses = card.licenses;
+    if let Some(license) =
+        set.format.license().filter(|license| !licenses.iter().any(|there| there == license))
+    {
+        licenses.push(license.to_owned());
+    }
+    Ok(DataFile { set, sha256: hex(&hash.finalize()), commit, licenses })
+}
+
+/// Reads the rows of one file.
+pub(crate) fn take(reader: &mut Reader, name: &str, bytes: Vec<u8>) -> Result<()> {
+    if is_parquet(&bytes) {
+        return reader.parquet(name, parquet::Rows::open(name, bytes)?);
+    }
+    Ok(reader.text(name, &bytes)?)
+}
+
+/// Whether a file is a Parquet table.
+pub(crate) fn is_parquet(bytes: &[u8]) -> bool {
+    bytes.starts_with(parquet::MAGIC)
 }
 
 /// The bytes of a file of rows, decompressed by its ending.
