@@ -16,7 +16,7 @@ mod plot;
 mod prose;
 mod terminal;
 
-pub use escape::strip_controls;
+pub use escape::{Markdown, strip_controls};
 pub use html::html;
 pub use markdown::markdown;
 pub use terminal::{Colour, terminal};

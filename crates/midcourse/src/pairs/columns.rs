@@ -50,6 +50,7 @@ pub(crate) struct ParquetFile {
     path: PathBuf,
     writer: SerializedFileWriter<NewFile>,
     group: Group,
+    group_bytes: usize,
 }
 
 impl ParquetFile {
@@ -58,13 +59,18 @@ impl ParquetFile {
         let schema = Arc::new(parse_message_type(SCHEMA)?);
         let writer = SerializedFileWriter::new(NewFile::create(path)?, schema, properties()?);
         let writer = writer.map_err(|error| cannot_write(path, error))?;
-        Ok(Self { path: path.to_owned(), writer, group: Group::default() })
+        Ok(Self { path: path.to_owned(), writer, group: Group::default(), group_bytes: GROUP_BYTES })
+    }
+
+    /// With row groups of another size.
+    pub(super) fn with_groups_of(self, group_bytes: usize) -> Self {
+        Self { group_bytes, ..self }
     }
 
     /// Adds every pair of a ranking.
     pub(super) fn add(&mut self, ranking: Ranking) -> Result<()> {
         self.group.add(ranking);
-        if self.group.n_bytes >= GROUP_BYTES { self.write_group() } else { Ok(()) }
+        if self.group.n_bytes >= self.group_bytes { self.write_group() } else { Ok(()) }
     }
 
     /// Bytes that were written.
