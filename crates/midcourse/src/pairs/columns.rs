@@ -188,10 +188,10 @@ impl Group {
             self.chosen.add(text(chosen));
             self.rejected.add(text(rejected));
             self.sample_id.push(sample.clone());
-            self.chosen_rank.push(chosen.rank as i64);
-            self.rejected_rank.push(rejected.rank as i64);
-            self.chosen_prefix_chars.push(chosen.prefix_chars as i64);
-            self.rejected_prefix_chars.push(rejected.prefix_chars as i64);
+            self.chosen_rank.push(integer(chosen.rank));
+            self.rejected_rank.push(integer(rejected.rank));
+            self.chosen_prefix_chars.push(integer(chosen.prefix_chars));
+            self.rejected_prefix_chars.push(integer(rejected.prefix_chars));
             self.set.push(set.clone());
         }
     }
@@ -226,4 +226,9 @@ fn column<T: DataType, W: Write + Send>(
     let (definition, repetition) = levels.unzip();
     column.typed::<T>().write_batch(values, definition, repetition)?;
     column.close()
+}
+
+/// A number of the file's type; the reader of rankings takes no larger one.
+fn integer(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

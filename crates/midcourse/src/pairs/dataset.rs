@@ -110,17 +110,17 @@ impl Dataset {
 impl Sink for Dataset {
     fn take(&mut self, split: Split, ranking: Ranking) -> Result<usize> {
         let next = self.unnumbered(split, self.splits[split as usize].n_begun);
-        let shards = &mut self.splits[split as usize];
-        let file = match shards.open.take() {
-            Some(file) => file,
-            None => {
-                shards.n_begun += 1;
-                ParquetFile::create(&next)?.with_groups_of(self.limits.group_bytes)
+        let (limits, shards) = (self.limits, &mut self.splits[split as usize]);
+        if shards.open.is_none() {
+            shards.n_begun += 1;
+            shards.open = Some(ParquetFile::create(&next)?.with_groups_of(limits.group_bytes));
+        }
+        if let Some(file) = &mut shards.open {
+            file.add(ranking)?;
+            if file.n_bytes() >= limits.shard_bytes {
+                self.close(split)?;
             }
-        };
-        let file = shards.open.insert(file);
-        file.add(ranking)?;
-        if file.n_bytes() >= self.limits.shard_bytes { self.close(split) } else { Ok(()) }?;
+        }
         Ok(0)
     }
 

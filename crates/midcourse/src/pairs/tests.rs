@@ -30,7 +30,7 @@ fn answer(rank: usize, text: String, prefix_chars: usize) -> Answer {
 }
 
 fn ranking(index: usize, prompt: Vec<Message>, answers: Vec<Answer>) -> Ranking {
-    let set = if index % 2 == 0 { Set::Harmful } else { Set::Benign };
+    let set = if index.is_multiple_of(2) { Set::Harmful } else { Set::Benign };
     Ranking {
         index,
         set,
