@@ -203,12 +203,4 @@ mod tests {
         let mean = answers(1).iter().map(text_bytes).sum::<usize>() / 600;
         assert!((700..900).contains(&mean), "{mean}");
     }
-    #[test]
-    fn scratch() {
-        let d = Path::new("/tmp/w/p-pairs/perf");
-        let _ = fs::remove_dir_all(d);
-        fs::create_dir_all(d).unwrap();
-        let m = measure_with(Path::new("/tmp/w/h-pairs/target/debug/midcourse"), d).unwrap();
-        eprintln!("{}", m.table());
-    }
 }

@@ -43,7 +43,7 @@ impl Display for Html<'_> {
 }
 
 /// Text inside a paragraph or a table cell of GitHub's Markdown, on one line.
-pub(super) struct Markdown<'a>(pub(super) &'a str);
+pub struct Markdown<'a>(pub &'a str);
 
 impl Display for Markdown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

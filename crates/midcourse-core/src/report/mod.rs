@@ -19,7 +19,7 @@ mod prose;
 pub mod synth;
 mod terminal;
 
-pub use escape::strip_controls;
+pub use escape::{Markdown, strip_controls};
 pub use html::html;
 pub use markdown::markdown;
 pub use terminal::{Colour, terminal};

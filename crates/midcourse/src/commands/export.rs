@@ -100,12 +100,15 @@ impl Target {
                 format!("in the settings of LLaMA-Factory: stage: dpo, dataset: {dataset}{eval}")
             }
             Self::Lines(place) => {
-                let path = place.file(splits().next().unwrap_or(Split::Train));
-                format!(
-                    "in the settings of axolotl: rl: dpo, datasets: [{{path: {}, ds_type: json, split: train, \
-                     type: chat_template.default}}]",
-                    path.display()
-                )
+                let mut files: Vec<PathBuf> = splits().map(|split| place.file(split)).collect();
+                files.dedup();
+                let entry = |path: &PathBuf| {
+                    let path = serde_json::Value::from(path.display().to_string());
+                    format!("[{{path: {path}, ds_type: json, split: train, type: chat_template.default}}]")
+                };
+                let named = ["datasets", "test_datasets"].into_iter().zip(&files);
+                let named = named.map(|(name, file)| format!(", {name}: {}", entry(file)));
+                format!("in the settings of axolotl: rl: dpo{}", named.collect::<String>())
             }
         })
     }

@@ -10,17 +10,26 @@ use anyhow::Result;
 use midcourse_core::synth::Ranking;
 
 use super::Sink;
-use super::parquet::ParquetFile;
+use super::columns::{GROUP_BYTES, ParquetFile};
 use super::split::Split;
 use crate::storage::{StorageError, at, new_name, sync_dir};
 
-/// Bytes that make a file full; the hub asks for files that are not larger than some hundred megabytes.
-const SHARD_BYTES: u64 = 256 << 20;
+/// When a part is full.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes of texts in a row group.
+    pub(super) group_bytes: usize,
+    /// Bytes of a file.
+    pub(super) shard_bytes: u64,
+}
+
+/// The hub asks for files of not more than some hundred megabytes.
+const LIMITS: Limits = Limits { group_bytes: GROUP_BYTES, shard_bytes: 256 << 20 };
 
 /// A data set in the making. Nothing of it is left when it is dropped before it is finished.
 pub(crate) struct Dataset {
     data: PathBuf,
-    shard_bytes: u64,
+    limits: Limits,
     /// In the order of [`Split::ALL`].
     splits: [Shards; 2],
 }
@@ -35,11 +44,8 @@ struct Shards {
 impl Dataset {
     /// Begins a data set in `dir`, where there may be one.
     pub(crate) fn create(dir: &Path) -> Result<Self, StorageError> {
-        let dataset = Self {
-            data: dir.join("data"),
-            shard_bytes: SHARD_BYTES,
-            splits: [Shards::default(), Shards::default()],
-        };
+        let dataset =
+            Self { data: dir.join("data"), limits: LIMITS, splits: [Shards::default(), Shards::default()] };
         let (data, old, new) = (&dataset.data, dataset.old(), dataset.new_dir());
         fs::create_dir_all(dir).map_err(at(dir))?;
         // Only a process that died between the two renames of `replace` leaves the old one without a new one.
@@ -53,11 +59,9 @@ impl Dataset {
     }
 
     #[cfg(test)]
-    pub(super) fn with_shard_bytes(self, shard_bytes: u64) -> Self {
-        // Moved out of by hand: a value with `Drop` cannot be updated by `..self`.
-        let mut dataset = self;
-        dataset.shard_bytes = shard_bytes;
-        dataset
+    pub(super) fn in_parts(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Where the files are written.
@@ -106,17 +110,17 @@ impl Dataset {
 impl Sink for Dataset {
     fn take(&mut self, split: Split, ranking: Ranking) -> Result<usize> {
         let next = self.unnumbered(split, self.splits[split as usize].n_begun);
-        let shards = &mut self.splits[split as usize];
-        let file = match shards.open.take() {
-            Some(file) => file,
-            None => {
-                shards.n_begun += 1;
-                ParquetFile::create(&next)?
+        let (limits, shards) = (self.limits, &mut self.splits[split as usize]);
+        if shards.open.is_none() {
+            shards.n_begun += 1;
+            shards.open = Some(ParquetFile::create(&next)?.with_groups_of(limits.group_bytes));
+        }
+        if let Some(file) = &mut shards.open {
+            file.add(ranking)?;
+            if file.n_bytes() >= limits.shard_bytes {
+                self.close(split)?;
             }
-        };
-        let file = shards.open.insert(file);
-        file.add(ranking)?;
-        if file.n_bytes() >= self.shard_bytes { self.close(split) } else { Ok(()) }?;
+        }
         Ok(0)
     }
 

@@ -6,10 +6,10 @@
 //!
 //! Every answer of a ranking ends, so that every format closes it by the template; see `docs/adr/0016`.
 
+mod columns;
 mod dataset;
 mod dataset_info;
 mod lines;
-mod parquet;
 mod read;
 mod rows;
 mod split;
@@ -24,10 +24,12 @@ use midcourse_core::eval::Set;
 use midcourse_core::synth::Ranking;
 use serde::Serialize;
 
+pub(crate) use columns::ParquetFile;
 use dataset::Dataset;
+#[cfg(test)]
+use dataset::Limits;
 pub(crate) use dataset_info::DatasetInfo;
 pub(crate) use lines::{Lines, Place};
-pub(crate) use parquet::ParquetFile;
 pub(crate) use rows::RowFormat;
 pub(crate) use split::{Split, SplitChoice, TestShare};
 
@@ -88,7 +90,7 @@ fn n_pairs(ranking: &Ranking) -> usize {
 }
 
 /// What was written.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct PairCounts {
     pub n_rankings: usize,
     pub n_pairs: usize,

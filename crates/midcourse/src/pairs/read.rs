@@ -133,6 +133,9 @@ fn check(ranking: &Ranking) -> Result<(), String> {
         let (rank, next) = (two[0].rank, two[1].rank);
         return Err(format!("answers must stand best first, found rank {next} after rank {rank}"));
     }
+    if let Some(answer) = answers.last().filter(|answer| i64::try_from(answer.rank).is_err()) {
+        return Err(format!("expected the rank of an answer, found {}", answer.rank));
+    }
     for answer in answers {
         let n_chars = answer.text.chars().count();
         if answer.text.trim().is_empty() {

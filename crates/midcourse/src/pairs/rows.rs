@@ -1,7 +1,7 @@
 //! A pair as a line of JSON, in the words of each trainer.
 //!
 //! Sources: TRL, "Dataset formats and types", conversational preference with an explicit prompt; LLaMA-Factory,
-//! `data/README.md`, ranking data in ShareGPT format, and `SharegptDatasetConverter`; axolotl, `chat_template.default` of
+//! `data/README.md`, ranking data in the format `sharegpt`, and `SharegptDatasetConverter`; axolotl, `chat_template.default` of
 //! `prompt_strategies/dpo`. `perf/pairs/` holds the programs that check these against the tools.
 
 use midcourse_core::chat::{Message, Role};
@@ -77,7 +77,7 @@ impl<'a> TrlRow<'a> {
     }
 }
 
-/// LLaMA-Factory's ranking row in the ShareGPT format.
+/// LLaMA-Factory's ranking row in its format `sharegpt`.
 #[derive(Serialize)]
 struct LlamaFactoryRow<'a> {
     conversations: Vec<Turn<'a>>,

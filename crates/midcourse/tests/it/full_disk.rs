@@ -9,7 +9,7 @@ const PATHS: [&str; 4] = ["--prefix-lengths", "5,10", "--paths", "60"];
 const RECORDS: [&str; 3] = ["trials.jsonl", "judgements.jsonl", "samples.jsonl"];
 
 /// A command in a shell that limits it; the command line stands in the shell's positional parameters.
-fn in_shell(script: &str, args: &[String]) -> Command {
+pub(crate) fn in_shell(script: &str, args: &[String]) -> Command {
     let mut command = fixtures::command("sh");
     command.args(["-c", script, MIDCOURSE]).args(args);
     command
@@ -76,7 +76,7 @@ fn a_full_file_system_stops_a_run_that_can_be_resumed() {
     assert_resumes(&fixture, "cut", "whole");
 }
 
-fn unshared(fixture: &Fixture, script: &str, args: &[String]) -> Output {
+pub(crate) fn unshared(fixture: &Fixture, script: &str, args: &[String]) -> Output {
     let mut command = fixtures::command("unshare");
     command.env("DISK", fixture.path("disk"));
     command.args(["--map-root-user", "--mount", "sh", "-c", script, MIDCOURSE]).args(args);

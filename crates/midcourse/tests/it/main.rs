@@ -19,6 +19,7 @@ mod judge;
 mod judge_endpoint;
 mod kill;
 mod malformed;
+mod pairs;
 mod pull;
 mod readme;
 mod records;

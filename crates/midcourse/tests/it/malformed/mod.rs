@@ -8,6 +8,7 @@ mod data;
 mod gguf;
 mod metadata;
 mod options;
+mod rankings;
 mod runs;
 mod safetensors;
 mod scripts;
@@ -175,6 +176,11 @@ fn chat_templates() {
 }
 
 #[test]
+fn files_of_rankings() {
+    rankings::cases().assert_refused();
+}
+
+#[test]
 fn run_directories() {
     runs::cases().assert_refused();
 }
@@ -190,6 +196,7 @@ fn there_are_at_least_300_malformed_inputs_and_none_stands_twice() {
         safetensors::cases(),
         tokenizers::cases(),
         templates::cases(),
+        rankings::cases(),
         runs::cases(),
     ];
     let all: Vec<&Case> = readers.iter().flat_map(|reader| &reader.all).collect();

@@ -50,6 +50,7 @@ pub(crate) struct ParquetFile {
     path: PathBuf,
     writer: SerializedFileWriter<NewFile>,
     group: Group,
+    group_bytes: usize,
 }
 
 impl ParquetFile {
@@ -58,13 +59,18 @@ impl ParquetFile {
         let schema = Arc::new(parse_message_type(SCHEMA)?);
         let writer = SerializedFileWriter::new(NewFile::create(path)?, schema, properties()?);
         let writer = writer.map_err(|error| cannot_write(path, error))?;
-        Ok(Self { path: path.to_owned(), writer, group: Group::default() })
+        Ok(Self { path: path.to_owned(), writer, group: Group::default(), group_bytes: GROUP_BYTES })
+    }
+
+    /// With row groups of another size.
+    pub(super) fn with_groups_of(self, group_bytes: usize) -> Self {
+        Self { group_bytes, ..self }
     }
 
     /// Adds every pair of a ranking.
     pub(super) fn add(&mut self, ranking: Ranking) -> Result<()> {
         self.group.add(ranking);
-        if self.group.n_bytes >= GROUP_BYTES { self.write_group() } else { Ok(()) }
+        if self.group.n_bytes >= self.group_bytes { self.write_group() } else { Ok(()) }
     }
 
     /// Bytes that were written.
@@ -182,10 +188,10 @@ impl Group {
             self.chosen.add(text(chosen));
             self.rejected.add(text(rejected));
             self.sample_id.push(sample.clone());
-            self.chosen_rank.push(chosen.rank as i64);
-            self.rejected_rank.push(rejected.rank as i64);
-            self.chosen_prefix_chars.push(chosen.prefix_chars as i64);
-            self.rejected_prefix_chars.push(rejected.prefix_chars as i64);
+            self.chosen_rank.push(integer(chosen.rank));
+            self.rejected_rank.push(integer(rejected.rank));
+            self.chosen_prefix_chars.push(integer(chosen.prefix_chars));
+            self.rejected_prefix_chars.push(integer(rejected.prefix_chars));
             self.set.push(set.clone());
         }
     }
@@ -220,4 +226,9 @@ fn column<T: DataType, W: Write + Send>(
     let (definition, repetition) = levels.unzip();
     column.typed::<T>().write_batch(values, definition, repetition)?;
     column.close()
+}
+
+/// A number of the file's type; the reader of rankings takes no larger one.
+fn integer(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
