@@ -50,8 +50,8 @@ pub(crate) struct Source {
     pub format: String,
     /// Of its decompressed bytes.
     pub sha256: String,
-    /// Its licence as the hub names it, such as `cc-by-nc-4.0`; none where it is not known.
-    pub license: Option<String>,
+    /// Its licences as the hub names them, such as `cc-by-nc-4.0`; none where they are not known.
+    pub licenses: Vec<String>,
 }
 
 const CITATION: &str = "```bibtex
@@ -131,13 +131,13 @@ impl Card {
     fn licenses(&self) -> Vec<&str> {
         let mut licenses = Vec::new();
         for source in &self.sources {
-            let license = match source.license.as_deref() {
-                None => "unknown",
-                Some(license) if is_license_id(license) => license,
-                Some(_) => "other",
-            };
-            if !licenses.contains(&license) {
-                licenses.push(license);
+            let unknown = source.licenses.is_empty().then_some("unknown");
+            let known =
+                source.licenses.iter().map(|name| if is_license_id(name) { name.as_str() } else { "other" });
+            for license in known.chain(unknown) {
+                if !licenses.contains(&license) {
+                    licenses.push(license);
+                }
             }
         }
         if licenses.is_empty() { vec!["unknown"] } else { licenses }
@@ -164,12 +164,15 @@ impl Card {
              data set.\n\n| source | set | format | licence |\n| --- | --- | --- | --- |\n",
         );
         for source in &self.sources {
-            let license = source.license.as_deref().unwrap_or("not known; ask whoever made it");
-            let cells = [&source.file, set_name(source.set), &source.format, license]
+            let licenses = match source.licenses.join(", ") {
+                none if none.is_empty() => "not known; ask whoever made it".into(),
+                licenses => licenses,
+            };
+            let cells = [&source.file, set_name(source.set), &source.format, &licenses]
                 .map(|cell| Markdown(cell).to_string());
             let _ = writeln!(text, "| {} |", cells.join(" | "));
         }
-        if self.sources.iter().filter_map(|source| source.license.as_deref()).any(forbids_commerce) {
+        if self.sources.iter().any(|source| forbids_commerce(&source.licenses)) {
             text += "\nA source forbids commercial use; so does this data set.\n";
         }
         text + "\nWhat the model wrote is also bound by the terms of the model.\n"
@@ -232,9 +235,10 @@ fn is_license_id(license: &str) -> bool {
     !license.is_empty() && license.len() <= 40 && license.chars().all(is_part)
 }
 
-/// Whether a licence is one of Creative Commons' that are not for commercial use.
-fn forbids_commerce(license: &str) -> bool {
-    license.to_ascii_lowercase().split(['-', ' ']).any(|part| part == "nc")
+/// Whether all licences that may be chosen from are of Creative Commons' that are not for commercial use.
+fn forbids_commerce(licenses: &[String]) -> bool {
+    let forbids = |license: &String| license.to_ascii_lowercase().split(['-', ' ']).any(|part| part == "nc");
+    !licenses.is_empty() && licenses.iter().all(forbids)
 }
 
 /// The hub's name for a number of rows.
@@ -268,7 +272,7 @@ mod tests {
             file: file.into(),
             format: "own".into(),
             sha256: "ab12".into(),
-            license: license.map(str::to_owned),
+            licenses: license.map(str::to_owned).into_iter().collect(),
         };
         Card {
             name: "Board games".into(),

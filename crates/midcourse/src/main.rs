@@ -5,7 +5,6 @@
 
 mod args;
 mod calibration;
-#[cfg_attr(not(test), expect(dead_code, reason = "`midcourse synth` writes the card"))]
 mod card;
 mod catalogue;
 mod commands;

@@ -1,6 +1,6 @@
 //! `midcourse synth`: make preferences that teach course-correction.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use midcourse_core::report::strip_controls;
@@ -32,13 +32,15 @@ fn make(args: &SynthArgs) -> Result<u8> {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting threads")?;
     }
     let judge = plan.judge.identify()?;
-    let outset = synth::read(&plan)?;
+    let recorded = out.as_deref().filter(|_| args.resume).map(synth::read_manifest).transpose()?.flatten();
+    let outset = synth::read(&plan, recorded.as_ref())?;
     if plan.benign.is_none() {
         say(synth::WITHOUT_CONTRAST);
     }
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
     let template = framing::choice(plan.chat_template.as_deref());
-    let commit = recorded_commit(args, out.as_deref(), &plan.model)?;
+    let recorded = recorded.map(|run| run.model).filter(|recorded| recorded.name == plan.model);
+    let commit = recorded.and_then(|recorded| recorded.commit);
     let local = LoadOptions { limits, template, dtype: plan.dtype, adapter: plan.adapter.clone() };
     let loading = Loading { local, endpoint: plan.endpoint.clone(), seed: plan.settings.seed };
     if args.dry_run {
@@ -116,11 +118,4 @@ fn resolve(args: &SynthArgs) -> Result<(SynthPlan, Option<PathBuf>)> {
         return Err(StorageError::Mismatch { path, difference }.into());
     }
     Ok((plan, Some(out)))
-}
-
-/// The commit of `model` that the run to go on with was begun with, of a hub's model.
-fn recorded_commit(args: &SynthArgs, out: Option<&Path>, model: &str) -> Result<Option<String>> {
-    let Some(out) = out.filter(|_| args.resume) else { return Ok(None) };
-    let recorded = synth::read_manifest(out)?.map(|manifest| manifest.model);
-    Ok(recorded.filter(|recorded| recorded.name == model).and_then(|recorded| recorded.commit))
 }

@@ -1,17 +1,22 @@
 //! From rankings to everything that is made of them: summary, pairs, card and pages.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use midcourse_core::synth::Summary;
+use midcourse_core::synth::{Reason, Summary};
 
 use super::{RANKINGS, SynthManifest, SynthOptions, read_manifest};
+use crate::card::{Card, Source};
 use crate::failure::Failure;
-use crate::options;
-use crate::pairs::{self, SplitChoice};
+use crate::pairs::{self, PairCounts, SplitChoice};
 use crate::run_dir::{self, RunDir};
 use crate::signals::Signals;
 use crate::synth_pages::{self, Facts};
+use crate::{model, options};
+
+/// The data-set card.
+const CARD: &str = "README.md";
 
 /// Makes summary, pairs, card and pages of the rankings in a directory. `command` is shown as what made them.
 pub(crate) fn finish(dir: &RunDir, command: &str, signals: &Signals) -> Result<Summary> {
@@ -23,7 +28,7 @@ pub(crate) fn finish(dir: &RunDir, command: &str, signals: &Signals) -> Result<S
     }
     let share = made.options.test_share.unwrap_or_default();
     let counts = pairs::write_dataset(&dir.file(RANKINGS), &dir.path, (SplitChoice::All, share), signals)?;
-    let _ = (counts, command);
+    dir.write(CARD, &made.card(&summary, counts, command).render())?;
     synth_pages::write(&dir.path, &made.facts())?;
     Ok(summary)
 }
@@ -45,6 +50,39 @@ impl Made {
         })?;
         let options = options::read(&dir.join(run_dir::PLAN))?;
         Ok(Self { manifest, options })
+    }
+
+    fn card(&self, summary: &Summary, counts: PairCounts, command: &str) -> Card {
+        let Self { manifest, .. } = self;
+        let Facts { details, .. } = self.facts();
+        let sources = manifest.data.iter().zip(&manifest.licenses).map(|(data, licenses)| Source {
+            set: data.set,
+            file: data.file.clone(),
+            format: data.format.clone(),
+            sha256: data.sha256.clone(),
+            licenses: licenses.clone(),
+        });
+        let mut dropped: BTreeMap<Reason, usize> = BTreeMap::new();
+        for (reason, n) in summary.sets.iter().flat_map(|set| &set.dropped) {
+            *dropped.entry(*reason).or_default() += n;
+        }
+        let has_own_field =
+            |(name, _): &(String, String)| ["judge", "seed", "model", "midcourse"].contains(&name.as_str());
+        Card {
+            name: format!("Course-correction preferences of {}", model::short_name(&manifest.model.name)),
+            languages: Vec::new(),
+            sources: sources.collect(),
+            midcourse: manifest.midcourse.clone(),
+            command: command.to_owned(),
+            model: manifest.model.name.clone(),
+            judge: manifest.judge.id.clone(),
+            seed: manifest.seed,
+            settings: details.into_iter().filter(|detail| !has_own_field(detail)).collect(),
+            n_prompts: summary.sets.iter().map(|set| set.n_prompts).sum(),
+            dropped: dropped.into_iter().collect(),
+            counts,
+            style_leak: summary.leak.together.all.rate,
+        }
     }
 
     /// What the pages say of it.

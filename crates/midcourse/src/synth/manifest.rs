@@ -38,8 +38,8 @@ pub(crate) struct SynthManifest {
     pub exclude: Vec<TextIdentity>,
     /// The triggers, and the refusal openers.
     pub texts: Vec<TextIdentity>,
-    /// Licences of the sources, in their words.
-    pub licenses: Vec<String>,
+    /// Licences of every file of `data`, as far as they are known.
+    pub licenses: Vec<Vec<String>>,
     /// What was found out about the model's server, and proved; null of an engine in this process.
     pub endpoint: Option<Survey>,
     /// What cannot be promised of this run, in words.
@@ -61,6 +61,9 @@ pub(crate) struct TextIdentity {
     /// As the user named it, or `builtin`.
     pub file: String,
     pub sha256: String,
+    /// The commit, of a hub's data set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 }
 
 impl TextIdentity {
@@ -71,7 +74,7 @@ impl TextIdentity {
             hash.update(text);
         });
         let file = file.map_or("builtin".into(), |file| file.display().to_string());
-        Self { file, sha256: hex(&hash.finalize()) }
+        Self { file, sha256: hex(&hash.finalize()), commit: None }
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::EndpointOptions;
 use crate::failure::Failure;
 use crate::framing::FramingOptions;
+use crate::input::DataSource;
 use crate::judges::{JudgeOptions, JudgePlan};
 use crate::options;
 use crate::pairs::TestShare;
@@ -41,18 +42,18 @@ pub(crate) struct SynthOptions {
     pub adapter: Option<PathBuf>,
     /// Harmful prompts and full harmful responses: JSONL (also .gz .xz .zst), CSV or Parquet, or
     /// hf:datasets/ORG/NAME[@REVISION][:SPLIT]; the format is detected
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|hf:datasets/…")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<PathBuf>,
+    pub data: Option<DataSource>,
     /// Harmless prompts, with helpful responses or without (then the model answers): they become contrast rankings,
     /// which teach to turn when it is wrong and not always
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|hf:datasets/…")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub benign: Option<PathBuf>,
+    pub benign: Option<DataSource>,
     /// Drop prompts that stand in these files, exactly or nearly, so that what is trained on is never evaluated on
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[arg(long, value_name = "FILE|hf:datasets/…", num_args = 1..)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub exclude: Vec<PathBuf>,
+    pub exclude: Vec<DataSource>,
     /// Directory of the data set [default: runs/synth-MODEL-N]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +117,7 @@ pub(crate) struct SynthOptions {
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_share: Option<TestShare>,
-    /// Licence of the data set [default: that of the source, where it says one]
+    /// Licence of the sources, as the Hugging Face hub names it [default: what their README.md or format says]
     #[arg(long, value_name = "ID")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
@@ -231,9 +232,9 @@ impl From<Shard> for String {
 pub(crate) struct SynthPlan {
     pub model: String,
     pub adapter: Option<PathBuf>,
-    pub data: PathBuf,
-    pub benign: Option<PathBuf>,
-    pub exclude: Vec<PathBuf>,
+    pub data: DataSource,
+    pub benign: Option<DataSource>,
+    pub exclude: Vec<DataSource>,
     pub triggers: Option<PathBuf>,
     pub refusal_openers: Option<PathBuf>,
     pub test_share: TestShare,

@@ -1,15 +1,13 @@
 //! Which samples there are: files read, prompts excluded and near-duplicates found, before anything is grown.
 
-use std::path::Path;
-
 use anyhow::Result;
 use midcourse_core::data::{Responses, Sample};
 use midcourse_core::eval::Set;
 use midcourse_core::synth::{NearIndex, Reason};
 
-use super::SynthPlan;
 use super::manifest::TextIdentity;
-use crate::input;
+use super::{SynthManifest, SynthPlan};
+use crate::input::{self, DataSource};
 use crate::manifest::DataIdentity;
 use crate::terminal::say;
 
@@ -24,7 +22,8 @@ pub(crate) struct Outset {
 pub(crate) struct Sources {
     pub data: Vec<DataIdentity>,
     pub exclude: Vec<TextIdentity>,
-    pub licenses: Vec<String>,
+    /// Licences of every file of `data`, as far as they are known.
+    pub licenses: Vec<Vec<String>>,
 }
 
 /// A sample, or one that is dropped before anything is asked of the model.
@@ -34,27 +33,30 @@ pub(crate) struct Entry {
     pub dropped: Option<(Reason, String)>,
 }
 
-/// Reads all files of a plan. Says what was found.
-pub(crate) fn read(plan: &SynthPlan) -> Result<Outset> {
+/// Reads all files of a plan, those of a hub at the commits that were `recorded`. Says what was found.
+pub(crate) fn read(plan: &SynthPlan, recorded: Option<&SynthManifest>) -> Result<Outset> {
     let mut sources = Sources { data: Vec::new(), exclude: Vec::new(), licenses: Vec::new() };
     let mut samples = Vec::new();
-    for (set, path) in [(Set::Harmful, Some(&plan.data)), (Set::Benign, plan.benign.as_ref())] {
-        let Some(path) = path else { continue };
+    for (set, source) in [(Set::Harmful, Some(&plan.data)), (Set::Benign, plan.benign.as_ref())] {
+        let Some(source) = source else { continue };
         let responses = if set == Set::Harmful { Responses::Required } else { Responses::Optional };
-        let file = input::read(path, responses)?;
-        let identity = DataIdentity::of(set, path, &file);
+        let earlier = recorded.and_then(|run| run.data.iter().find(|data| data.set == set));
+        let commit = earlier.and_then(|data| data.commit.as_deref());
+        let file = input::read_at(source, commit, responses)?;
+        let identity = DataIdentity::of(set, source, &file);
         say(&identity.summary());
-        let new = Vec::<String>::new().into_iter().filter(|license| !sources.licenses.contains(license));
-        let new: Vec<String> = new.collect();
-        sources.licenses.extend(new);
+        sources.licenses.push(plan.license.clone().map_or(file.licenses, |license| vec![license]));
         let limit = plan.limit.unwrap_or(usize::MAX);
         let entry = |sample| Entry { set, sample, dropped: None };
         samples.extend(file.set.samples.into_iter().take(limit).map(entry));
         sources.data.push(identity);
     }
     let mut excluded = Excluded { index: NearIndex::new(), files: Vec::new() };
-    for path in &plan.exclude {
-        sources.exclude.push(excluded.read(path)?);
+    for source in &plan.exclude {
+        let name = source.to_string();
+        let earlier = recorded.and_then(|run| run.exclude.iter().find(|file| file.file == name));
+        let commit = earlier.and_then(|file| file.commit.as_deref());
+        sources.exclude.push(excluded.read(source, commit)?);
     }
     drop_repeated(&mut samples, &excluded);
     Ok(Outset { samples, sources })
@@ -64,17 +66,17 @@ pub(crate) fn read(plan: &SynthPlan) -> Result<Outset> {
 struct Excluded<'a> {
     index: NearIndex,
     /// For every prompt of the index the file it stands in.
-    files: Vec<&'a Path>,
+    files: Vec<&'a DataSource>,
 }
 
 impl<'a> Excluded<'a> {
-    fn read(&mut self, path: &'a Path) -> Result<TextIdentity> {
-        let file = input::read(path, Responses::Optional)?;
+    fn read(&mut self, source: &'a DataSource, commit: Option<&str>) -> Result<TextIdentity> {
+        let file = input::read_at(source, commit, Responses::Optional)?;
         for sample in &file.set.samples {
             self.index.insert(self.files.len(), &conversation(sample));
-            self.files.push(path);
+            self.files.push(source);
         }
-        Ok(TextIdentity { file: path.display().to_string(), sha256: file.sha256 })
+        Ok(TextIdentity { file: source.to_string(), sha256: file.sha256, commit: file.commit })
     }
 }
 
@@ -88,8 +90,7 @@ fn drop_repeated(samples: &mut [Entry], excluded: &Excluded) {
         let text = conversation(&entry.sample);
         let seen = &mut seen[usize::from(entry.set == Set::Benign)];
         entry.dropped = if let Some(near) = excluded.index.find(&text) {
-            let file =
-                excluded.files.get(near.place).map_or(String::new(), |file| file.display().to_string());
+            let file = excluded.files.get(near.place).map_or(String::new(), ToString::to_string);
             Some((Reason::Excluded, format!("{file}, similarity {:.2}", near.jaccard)))
         } else if let Some(near) = seen.find(&text) {
             let first = before.get(near.place).map_or("", |first| &first.sample.id);
