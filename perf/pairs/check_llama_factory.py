@@ -1,7 +1,7 @@
 """Holds the LLaMA-Factory export against its own loader, converter and tokenisation of preferences.
 
     midcourse export pairs rankings.jsonl --format llama-factory --out DIR
-    python check_llama_factory.py rankings.jsonl DIR MODEL
+    DISABLE_VERSION_CHECK=1 python check_llama_factory.py rankings.jsonl DIR MODEL
 
 Audio is not looked at: where torchaudio is missing, an empty module stands in for it.
 """
@@ -20,8 +20,9 @@ try:
 except ImportError:
     sys.modules["torchaudio"] = types.ModuleType("torchaudio")
 
-from llamafactory.data.loader import get_dataset
-from llamafactory.data.template import TEMPLATES, get_template_and_fix_tokenizer
+from llamafactory.data.loader import _load_single_dataset, get_dataset
+from llamafactory.data.parser import get_dataset_list
+from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import DataArguments, ModelArguments
 
 from rankings import pairs, versions
@@ -42,9 +43,6 @@ def main(rankings, directory, model):
     arguments = transformers.TrainingArguments(output_dir=tempfile.mkdtemp(), use_cpu=True, report_to=[])
     arguments.predict_with_generate = False
     model_arguments = ModelArguments(model_name_or_path=model, cache_dir=cache)
-
-    from llamafactory.data.loader import _load_single_dataset
-    from llamafactory.data.parser import get_dataset_list
 
     aligned = []
     data = DataArguments(dataset=",".join(names), dataset_dir=directory, template="chatml", cutoff_len=4096, overwrite_cache=True)

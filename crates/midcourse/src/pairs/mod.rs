@@ -4,7 +4,7 @@
 //! rankings. The bytes written depend on the rankings and the share of test prompts only. A file gets its name when
 //! it is whole, a data set when all of its files are.
 //!
-//! Every answer of a ranking ends, so that every format closes it by the template; see `docs/adr/0016`.
+//! Every answer of a ranking ends (`synth::AnswerEnd`), so that every format leaves its end of turn to the template.
 
 mod columns;
 mod dataset;

@@ -117,12 +117,13 @@ pub(super) fn tag(role: Role) -> &'static str {
     }
 }
 
-/// Whether user and model take turns after at most one system message; LLaMA-Factory passes other rows by.
+/// Whether user and model take turns after at most one system message, the user last as in every ranking; LLaMA-Factory
+/// passes other rows by.
 fn alternates(prompt: &[Message]) -> bool {
     let n_system = usize::from(prompt.first().is_some_and(|message| message.role == Role::System));
     let turns = &prompt[n_system..];
     let expected = [Role::User, Role::Assistant].into_iter().cycle();
-    turns.len() % 2 == 1 && turns.iter().zip(expected).all(|(message, role)| message.role == role)
+    turns.iter().zip(expected).all(|(message, role)| message.role == role)
 }
 
 /// Axolotl's row for `chat_template.default`.

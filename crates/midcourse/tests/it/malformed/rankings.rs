@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Cases, INPUT, STORAGE, USAGE};
 
-/// Six harmless rankings and more; see `testdata/README.md`.
+/// Twelve harmless rankings; the tests change one of them.
 const RANKINGS: &str = include_str!("../../../../../testdata/rankings.jsonl");
 const EXPORT: [&str; 7] =
     ["export", "pairs", "@/rankings.jsonl", "--format", "trl", "--out", "@/pairs.jsonl"];
