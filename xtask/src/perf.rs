@@ -1,8 +1,8 @@
 //! `cargo xtask perf eval`: how fast an evaluation runs, and how fast the released scripts' flow does the same.
 //! `cargo xtask perf dtype`: what each form of the weights costs.
-//! `cargo xtask perf synth`: how fast preference pairs are written, and in how much memory.
+//! `cargo xtask perf synth`: the same of making preferences, and how fast pairs are written and in how much memory.
 //!
-//! The engine's own program measures itself against candle's product; the peer is a script in `perf/peers`. With
+//! The engine's own programs measure themselves against candle's product; the peer is a script in `perf/peers`. With
 //! a peer the two take turns (ours, peer, ours, peer, ours), because a machine's speed drifts: only what was
 //! timed in one run is compared.
 
@@ -15,31 +15,52 @@ use std::process::{Command, Stdio};
 
 use figures::{Figures, OurRun, PeerRun};
 
-const USAGE: &str = "usage: cargo xtask perf eval [--peers] [--json]\n       cargo xtask perf dtype\n       \
-    cargo xtask perf synth [--json]";
-/// The rounds of the peer's work that are timed; see `perf/peers/released.py`.
-const PEER_ROUNDS: [&str; 2] = ["0", "4"];
+const USAGE: &str = "usage: cargo xtask perf eval|synth [--peers] [--json]\n       cargo xtask perf dtype";
+
+/// A program of the engine that is timed, and the script that does the same work with other tools.
+struct Work {
+    example: &'static str,
+    data: &'static str,
+    peer: &'static str,
+    /// The rounds of the peer's work that are timed; the script says what a round is.
+    rounds: [&'static str; 2],
+    /// In words.
+    size: &'static str,
+}
+
+const EVAL: Work = Work {
+    example: "perf_eval",
+    data: "data/sandbox/eval.jsonl",
+    peer: "perf/peers/released.py",
+    rounds: ["0", "4"],
+    size: "8 prompts × 8 lengths × 20 paths × 32 tokens",
+};
+
+const SYNTH: Work = Work {
+    example: "perf_synth",
+    data: "data/sandbox/train.jsonl",
+    peer: "perf/peers/released_synth.py",
+    rounds: ["0", "4"],
+    size: "16 prompts × 4 corrections and a refusal, of up to 128 tokens",
+};
 
 /// Runs `perf` with what follows it on the command line.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     if matches!(arguments, [what] if what == "dtype") {
         return print(&dtype::measure()?);
     }
-    if let [what, flags @ ..] = arguments
-        && what == "synth"
-    {
-        let output = parse_synth(flags)?;
-        let measured = pairs::measure()?;
-        return print(&match output {
-            Output::Json => measured.json(),
-            Output::Table => measured.table(),
-        });
-    }
-    let (peers, output) = parse(arguments)?;
-    let figures = measure(peers)?;
+    let (work, peers, output) = parse(arguments)?;
+    let figures = measure(work, peers)?;
+    let pairs = if work.example == SYNTH.example { Some(pairs::measure()?) } else { None };
     let text = match output {
-        Output::Json => figures.json(),
-        Output::Table => figures.table(),
+        Output::Json => {
+            let pairs = pairs.map(|pairs| format!("{},", pairs.fields())).unwrap_or_default();
+            format!("{{{pairs}{}}}", figures.fields())
+        }
+        Output::Table => {
+            let pairs = pairs.map(|pairs| format!("\n{}", pairs.table())).unwrap_or_default();
+            format!("{}{pairs}", figures.table(work.size))
+        }
     };
     print(&text)
 }
@@ -56,55 +77,47 @@ enum Output {
     Json,
 }
 
-fn parse(arguments: &[String]) -> Result<(Peers, Output), String> {
+fn parse(arguments: &[String]) -> Result<(&'static Work, Peers, Output), String> {
     let Some((what, flags)) = arguments.split_first() else { return Err(USAGE.to_owned()) };
-    if what != "eval" {
-        return Err(format!("perf {what}: expected eval, dtype or synth\n{USAGE}"));
-    }
-    let mut options = (Peers::Without, Output::Table);
+    let work = match what.as_str() {
+        "eval" => &EVAL,
+        "synth" => &SYNTH,
+        _ => return Err(format!("perf {what}: expected eval, synth or dtype\n{USAGE}")),
+    };
+    let mut options = (work, Peers::Without, Output::Table);
     for flag in flags {
         match flag.as_str() {
-            "--peers" => options.0 = Peers::Released,
-            "--json" => options.1 = Output::Json,
+            "--peers" => options.1 = Peers::Released,
+            "--json" => options.2 = Output::Json,
             other => return Err(format!("{other}: expected --peers or --json\n{USAGE}")),
         }
     }
     Ok(options)
 }
 
-fn parse_synth(flags: &[String]) -> Result<Output, String> {
-    match flags {
-        [] => Ok(Output::Table),
-        [flag] if flag == "--json" => Ok(Output::Json),
-        other => Err(format!("{}: expected --json\n{USAGE}", other.join(" "))),
-    }
-}
-
-fn measure(peers: Peers) -> Result<Figures, String> {
+fn measure(work: &Work, peers: Peers) -> Result<Figures, String> {
     let model = crate::model_path("smollm2")?;
-    crate::cargo(&["build", "--release", "--package", "midcourse-engine", "--example", "perf_eval"])?;
+    crate::cargo(&["build", "--release", "--package", "midcourse-engine", "--example", work.example])?;
     let mut figures = Figures::default();
     if peers == Peers::Released {
         let python = crate::python::references()?;
-        let released = crate::root().join("perf/peers/released.py");
-        for round in PEER_ROUNDS {
-            figures.ours.push(time_ours(&model)?);
+        let released = crate::root().join(work.peer);
+        for round in work.rounds {
+            figures.ours.push(time_ours(work, &model)?);
             let mut script = Command::new(&python);
             script.arg(&released).arg("--model").arg(&model);
-            script.args(["--data", DATA, "--round", round]);
+            script.args(["--data", work.data, "--round", round]);
             script.env("HF_HUB_OFFLINE", "1").env("TQDM_DISABLE", "1");
             let peer = PeerRun::read(&output_of(&mut script)?)?;
             peer.warning().iter().for_each(|warning| crate::say(warning));
             figures.peer.push(peer);
         }
     }
-    figures.ours.push(time_ours(&model)?);
+    figures.ours.push(time_ours(work, &model)?);
     figures.checked()
 }
 
-const DATA: &str = "data/sandbox/eval.jsonl";
-
-fn time_ours(model: &Path) -> Result<OurRun, String> {
+fn time_ours(work: &Work, model: &Path) -> Result<OurRun, String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
         "run",
@@ -113,10 +126,10 @@ fn time_ours(model: &Path) -> Result<OurRun, String> {
         "--package",
         "midcourse-engine",
         "--example",
-        "perf_eval",
+        work.example,
         "--",
     ]);
-    OurRun::read(&output_of(cargo.arg(model).arg(DATA))?)
+    OurRun::read(&output_of(cargo.arg(model).arg(work.data))?)
 }
 
 /// Runs a command in the workspace; shows and returns what it writes to standard output.
@@ -142,21 +155,25 @@ fn print(text: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<(Peers, Output), String> {
-        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    fn parsed(line: &str) -> Result<(&'static str, Peers, Output), String> {
+        let (work, peers, output) = parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())?;
+        Ok((work.example, peers, output))
     }
 
     #[test]
     fn flags_come_in_any_order_and_others_are_refused() {
-        assert_eq!(parsed("eval"), Ok((Peers::Without, Output::Table)));
-        assert_eq!(parsed("eval --json --peers"), Ok((Peers::Released, Output::Json)));
-        for (line, problem) in
-            [("", "usage"), ("train", "expected eval, dtype or synth"), ("eval --peer", "expected --peers")]
-        {
+        assert_eq!(parsed("eval"), Ok(("perf_eval", Peers::Without, Output::Table)));
+        for line in ["synth --json --peers", "synth --peers --json"] {
+            assert_eq!(parsed(line), Ok(("perf_synth", Peers::Released, Output::Json)));
+        }
+        for (line, problem) in [
+            ("", "usage"),
+            ("train", "expected eval, synth or dtype"),
+            ("eval --peer", "expected --peers"),
+            ("synth --quick", "expected --peers"),
+        ] {
             let said = parsed(line).unwrap_err();
             assert!(said.contains(problem) && said.contains(USAGE), "{line:?}: {said}");
         }
-        assert_eq!(parse_synth(&["--json".to_owned()]), Ok(Output::Json));
-        assert!(parse_synth(&["--peer".to_owned()]).unwrap_err().contains("--peer: expected --json"));
     }
 }

@@ -336,7 +336,7 @@ mod tests {
         let mut card = card();
         card.name = hostile.into();
         card.languages = vec![hostile.into()];
-        card.sources[0].license = Some(hostile.into());
+        card.sources[0].licenses = vec![hostile.into()];
         for text in [&mut card.command, &mut card.model, &mut card.judge, &mut card.sources[0].file] {
             *text = hostile.into();
         }

@@ -18,10 +18,9 @@ use serde::de::DeserializeOwned;
 
 use crate::pages::read_json;
 use crate::storage::{StorageError, at, write_whole};
+use crate::synth::{DROPPED, RANKINGS};
 use crate::terminal;
 
-pub(crate) const RANKINGS: &str = "rankings.jsonl";
-pub(crate) const DROPPED: &str = "dropped.jsonl";
 pub(crate) const SUMMARY: &str = "summary.json";
 
 /// Rankings that the page's browser holds.

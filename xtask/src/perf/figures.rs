@@ -112,16 +112,16 @@ impl Figures {
         (!self.peer.is_empty()).then(|| (rate, self.sampled_tokens_per_sec() / rate))
     }
 
-    /// One line. Counts and seconds are those of one run.
-    pub(super) fn json(&self) -> String {
+    /// The fields of a JSON object. Counts and seconds are those of one run.
+    pub(super) fn fields(&self) -> String {
         let n_runs = self.ours.len() as f64;
         let peers = self.released().map(|(rate, speedup)| {
             format!(",\"peers\":{{\"released\":{{\"sampled_tokens_per_sec\":{rate:.2},\"speedup\":{speedup:.2}}}}}")
         });
         format!(
-            "{{\"sampled_tokens_per_sec\":{:.1},\"matmul_gflops\":{:.1},\"reference_gflops\":{:.1},\
+            "\"sampled_tokens_per_sec\":{:.1},\"matmul_gflops\":{:.1},\"reference_gflops\":{:.1},\
              \"utilisation\":{:.3},\"peak_rss_mb\":{:.0},\"n_tokens_sampled\":{},\"n_tokens_distinct\":{},\
-             \"wall_secs\":{:.2}{}}}",
+             \"wall_secs\":{:.2}{}",
             self.sampled_tokens_per_sec(),
             self.mean(|run| run.matmul_gflops),
             self.mean(|run| run.reference_gflops),
@@ -134,8 +134,8 @@ impl Figures {
         )
     }
 
-    /// A row a figure.
-    pub(super) fn table(&self) -> String {
+    /// A row a figure, below the size of the work in words.
+    pub(super) fn table(&self, size: &str) -> String {
         let n_runs = self.ours.len() as f64;
         let mut rows = vec![
             ("sampled tokens/s", format!("{:.0}", self.sampled_tokens_per_sec())),
@@ -153,7 +153,7 @@ impl Figures {
             rows.push(("", format!("{prefilled} tokens prefilled for {sampled} sampled")));
             rows.push(("speedup", format!("{speedup:.1}")));
         }
-        let mut table = "8 prompts × 8 lengths × 20 paths × 32 tokens".to_owned();
+        let mut table = size.to_owned();
         for (name, value) in rows {
             let _ = write!(table, "\n  {name:<22}{value}");
         }
@@ -179,19 +179,23 @@ mod tests {
     #[test]
     fn rates_are_all_tokens_over_all_time() {
         let expected = concat!(
-            r#"{"sampled_tokens_per_sec":10.0,"matmul_gflops":30.0,"reference_gflops":100.0,"utilisation":0.300,"#,
+            r#""sampled_tokens_per_sec":10.0,"matmul_gflops":30.0,"reference_gflops":100.0,"utilisation":0.300,"#,
             r#""peak_rss_mb":800,"n_tokens_sampled":200,"n_tokens_distinct":150,"wall_secs":20.00,"#,
-            r#""peers":{"released":{"sampled_tokens_per_sec":2.00,"speedup":5.00}}}"#,
+            r#""peers":{"released":{"sampled_tokens_per_sec":2.00,"speedup":5.00}}"#,
         );
-        assert_eq!(measured().json(), expected);
+        assert_eq!(measured().fields(), expected);
     }
 
     #[test]
     fn a_peer_that_was_not_timed_is_not_mentioned() {
         let figures = Figures { peer: Vec::new(), ..measured() };
-        assert!(!figures.json().contains("peers"), "{}", figures.json());
-        assert!(!figures.table().contains("speedup"), "{}", figures.table());
-        assert!(measured().table().contains("\n  speedup               5.0"), "{}", measured().table());
+        assert!(!figures.fields().contains("peers"), "{}", figures.fields());
+        assert!(!figures.table("work").contains("speedup"), "{}", figures.table("work"));
+        assert!(
+            measured().table("work").contains("\n  speedup               5.0"),
+            "{}",
+            measured().table("work")
+        );
     }
 
     #[test]

@@ -160,9 +160,9 @@ impl Pairs {
         N_PAIRS as f64 / self.wall_secs
     }
 
-    /// One line.
-    pub(super) fn json(&self) -> String {
-        format!("{{\"pairs_per_sec\":{:.0},\"pairs_peak_rss_mb\":{:.0}}}", self.per_sec(), self.peak_rss_mb)
+    /// The fields of a JSON object.
+    pub(super) fn fields(&self) -> String {
+        format!("\"pairs_per_sec\":{:.0},\"pairs_peak_rss_mb\":{:.0}", self.per_sec(), self.peak_rss_mb)
     }
 
     /// A row a figure.
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn figures_are_pairs_over_time_and_the_high_water_mark() {
         let measured = Pairs { wall_secs: 2.5, peak_rss_mb: 99.6, written_mb: 100.0 };
-        assert_eq!(measured.json(), r#"{"pairs_per_sec":300000,"pairs_peak_rss_mb":100}"#);
+        assert_eq!(measured.fields(), r#""pairs_per_sec":300000,"pairs_peak_rss_mb":100"#);
         assert!(measured.table().contains("\n  pairs/s               300000"), "{}", measured.table());
         assert_eq!(high_water_kb("VmPeak:\t  9 kB\nVmHWM:\t  204800 kB\nVmRSS:\t  7 kB"), Some(204_800));
         assert_eq!(high_water_kb("Name:\tmidcourse"), None);

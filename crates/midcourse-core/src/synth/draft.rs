@@ -137,7 +137,7 @@ impl Draft {
         }
         if self.laid.is_none() {
             match self.response(planner.settings) {
-                Standing::Kept(response) => planner.lay_out(self, *response)?,
+                Standing::Kept(response) => planner.lay_out(self, &response)?,
                 Standing::Lost(lost) => {
                     return Err(Unfit { reason: Reason::NotHelpful, detail: lost.detail });
                 }
@@ -176,13 +176,11 @@ impl Draft {
         if self.unfit.is_some() {
             return Vec::new();
         }
-        match &self.laid {
-            None => vec![self.response(settings)],
-            Some(_) => {
-                let kinds = AnswerKind::ranked(self.set, settings.n_cuts).into_iter();
-                kinds.map(|kind| self.standing(kind, settings)).collect()
-            }
+        if self.laid.is_none() {
+            return vec![self.response(settings)];
         }
+        let kinds = AnswerKind::ranked(self.set, settings.n_cuts).into_iter();
+        kinds.map(|kind| self.standing(kind, settings)).collect()
     }
 
     /// The tree of what is to be grown next, none when that is nothing. Paths are numbered from `first_id`, in

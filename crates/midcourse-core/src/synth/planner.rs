@@ -84,7 +84,7 @@ impl Planner<'_> {
     }
 
     /// Cuts a response and makes it the trunk.
-    pub(super) fn lay_out(&self, draft: &mut Draft, response: Answer) -> Result<(), Unfit> {
+    pub(super) fn lay_out(&self, draft: &mut Draft, response: &Answer) -> Result<(), Unfit> {
         // A response that the model gave has its opener already.
         let bare = response.text.strip_prefix(&draft.opener).unwrap_or(&response.text).trim_start();
         let with_opener = joined(&draft.opener, bare);

@@ -7,19 +7,26 @@ use anyhow::Result;
 use crate::failure::Failure;
 use crate::run_dir::{MANIFEST, Opening, RunDir};
 use crate::terminal::{print, say};
+use crate::{synth, synth_pages};
 
 /// Runs the command.
 pub(crate) fn run(run: &Path) -> Result<u8> {
     if !run.join(MANIFEST).is_file() {
         return Err(Failure::Input {
             problem: format!("{}: expected the directory of a run, found no {MANIFEST} there", run.display()),
-            hint: "`midcourse eval --out DIR` makes one".into(),
+            hint: "`midcourse eval --out DIR` and `midcourse synth --out DIR` make one".into(),
         }
         .into());
     }
     let dir = RunDir::open(run, Opening::Resume)?;
-    crate::pages::write(&dir)?;
-    print(&crate::pages::terminal(run)?);
+    if run.join(synth::RANKINGS).is_file() {
+        let facts = synth::Made::read(run)?.facts();
+        synth_pages::write(run, &facts)?;
+        print(&synth_pages::terminal(run, &facts)?);
+    } else {
+        crate::pages::write(&dir)?;
+        print(&crate::pages::terminal(run)?);
+    }
     say(&format!("report: {}", dir.file("report.html").display()));
     Ok(0)
 }

@@ -53,13 +53,11 @@ pub(crate) fn foretell(
     let entries = outset.samples.into_iter().enumerate().filter(|(index, _)| shard.holds(*index));
     for (index, Entry { set, sample, dropped }) in entries {
         foretold.n_prompts += 1;
-        let draft = match dropped {
-            Some((reason, _)) => Err(reason),
-            None => {
-                let draft = Draft::new(&planner, index, set, sample);
-                draft.unfit().map_or(Ok(draft), Err)
-            }
+        let laid_out = || {
+            let draft = Draft::new(&planner, index, set, sample);
+            draft.unfit().map_or(Ok(draft), Err)
         };
+        let draft = dropped.map_or_else(laid_out, |(reason, _)| Err(reason));
         match draft {
             Err(reason) => *foretold.n_dropped.entry(reason.name()).or_default() += 1,
             Ok(draft) => {
