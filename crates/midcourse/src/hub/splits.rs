@@ -152,13 +152,12 @@ fn infer<'a>(files: &[&'a str]) -> Vec<(String, Vec<&'a str>)> {
     if named.is_empty() { vec![(DEFAULT.to_owned(), files.to_vec())] } else { named }
 }
 
-/// The split of which `data/SPLIT-00000-of-00001.*` is a part.
+/// The split of which `data/SPLIT-00000-of-00001*` is a part; some writers put a hash after the numbers.
 fn shard_of(file: &str) -> Option<&str> {
-    let stem = file.strip_prefix("data/")?.split('.').next()?;
-    let (rest, total) = stem.split_at_checked(stem.len().checked_sub(5)?)?;
-    let (split, number) = rest.strip_suffix("-of-")?.rsplit_once('-')?;
+    let (start, total) = file.strip_prefix("data/")?.rsplit_once("-of-")?;
+    let (split, number) = start.rsplit_once('-')?;
     let is_number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number(total) && is_number(number) && !split.contains('/')).then_some(split)
+    (is_number(number) && total.get(..5).is_some_and(is_number) && !split.contains('/')).then_some(split)
 }
 
 /// Whether one of the words stands in a path by itself.

@@ -200,7 +200,6 @@ mod tests {
             "---\n- license\n---\n",
             "---\nlicense: \"a b\\e[31m\"\nconfigs: {a: b}\n---\n",
             "---\nconfigs:\n- x\n- {config_name: [a]}\n---\n",
-            "---\n\tlicense: mit\n---\n",
             &bomb,
             &deep,
         ] {

@@ -8,6 +8,9 @@
 
 mod adapters;
 mod commands;
+mod data_parquet;
+mod data_prompts;
+mod data_split;
 mod early_stop;
 mod endpoint;
 #[path = "../../../midcourse-engine/tests/it/fault_server.rs"]

@@ -37,6 +37,8 @@ use crate::failure::Failure;
 pub(super) const MAGIC: &[u8] = b"PAR1";
 /// More than any set of prompts has; a few bytes can claim billions.
 const MAX_ROWS: usize = 1 << 26;
+/// How many times its size a file larger than a few megabytes may grow: a few bytes can repeat a text without end.
+const MAX_GROWTH: u64 = 256;
 /// A longer list is no conversation.
 const MAX_LIST: usize = 1 << 16;
 
@@ -52,14 +54,16 @@ pub(super) struct Rows<'a> {
     batch: Option<(RecordBatch, usize)>,
     /// Rows that have been read.
     n_read: usize,
-    /// Bytes of text that the rows have held so far.
+    /// Bytes of text that the rows have held so far, and may hold.
     n_bytes: u64,
+    max_bytes: u64,
 }
 
 impl<'a> Rows<'a> {
     /// Reads the footer; `file` is the name that messages give the file.
     pub(super) fn open(file: &'a str, bytes: Vec<u8>) -> Result<Self> {
         claims::check_footer(&bytes).map_err(|problem| broken(file, &problem))?;
+        let max_bytes = (bytes.len() as u64 * MAX_GROWTH).clamp(1 << 30, MAX_BYTES);
         let bytes = Bytes::from(bytes);
         let load = || -> parquet::errors::Result<_> {
             let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -78,6 +82,7 @@ impl<'a> Rows<'a> {
             batch: None,
             n_read: 0,
             n_bytes: 0,
+            max_bytes,
         };
         rows.check_columns()?;
         Ok(rows)
@@ -144,11 +149,11 @@ impl<'a> Rows<'a> {
         }
         self.n_read += 1;
         self.n_bytes += cells.n_bytes;
-        if self.n_read > MAX_ROWS || self.n_bytes > MAX_BYTES {
+        if self.n_read > MAX_ROWS || self.n_bytes > self.max_bytes {
             return Err(Failure::Input {
                 problem: format!(
-                    "{}: it holds more than {MAX_ROWS} rows, or more than 8 GiB of text",
-                    self.file
+                    "{}: it holds more than {MAX_ROWS} rows, or more than {} bytes of text",
+                    self.file, self.max_bytes
                 ),
                 hint: "divide it into several files".into(),
             }
@@ -290,6 +295,7 @@ fn library<T, E: ToString>(file: &str, said: Result<Result<T, E>, String>) -> Re
 fn broken(file: &str, problem: &str) -> Failure {
     Failure::Input {
         problem: format!("{file}: it cannot be read as Parquet: {problem}"),
-        hint: "write the table again, compressed with snappy or zstd or not at all".into(),
+        hint: "write the table again, with snappy, zstd or no compression and row groups of at most a million rows"
+            .into(),
     }
 }

@@ -1,5 +1,6 @@
-//! Models of a hub, on a stand-in for it: what is fetched, what is kept, what is refused. No network.
+//! Models and data sets of a hub, on a stand-in for it: what is fetched, what is kept, what is refused. No network.
 
+mod dataset;
 mod refused;
 mod server;
 

@@ -209,7 +209,11 @@ fn good_answer(state: &State, request: &Request, cdn: Option<SocketAddr>) -> Ans
         headers: vec![("X-Error-Code", code.to_owned()), ("Content-Type", "text/html".into())],
         body: b"<html>not found</html>".to_vec(),
     };
-    if let Some(revision) = path.strip_prefix(&format!("/api/models/{REPO}/revision/")) {
+    // A data set of the same name has the same files.
+    let listed = ["models", "datasets"]
+        .iter()
+        .find_map(|kind| path.strip_prefix(&format!("/api/{kind}/{REPO}/revision/")));
+    if let Some(revision) = listed {
         let revision = revision.replace("%2F", "/");
         let commit = state.revisions.get(&revision).unwrap_or(&revision);
         let Some(files) = state.commits.get(commit) else { return missing("RevisionNotFound") };
@@ -224,8 +228,10 @@ fn good_answer(state: &State, request: &Request, cdn: Option<SocketAddr>) -> Ans
         return content(request, blob(etag).unwrap());
     }
     let in_hub = |prefix: &str| path.strip_prefix(&format!("{prefix}/{REPO}/"));
-    let cached = in_hub("/api/resolve-cache/models").map(|rest| ("cached", rest));
-    let resolved = in_hub("").and_then(|rest| rest.strip_prefix("resolve/")).map(|rest| ("resolve", rest));
+    let (kind, folder) = if path.contains("datasets/") { ("datasets", "/datasets") } else { ("models", "") };
+    let cached = in_hub(&format!("/api/resolve-cache/{kind}")).map(|rest| ("cached", rest));
+    let resolved =
+        in_hub(folder).and_then(|rest| rest.strip_prefix("resolve/")).map(|rest| ("resolve", rest));
     let Some((how, (commit, name))) =
         cached.or(resolved).and_then(|(how, rest)| Some((how, rest.split_once('/')?)))
     else {
@@ -243,7 +249,7 @@ fn good_answer(state: &State, request: &Request, cdn: Option<SocketAddr>) -> Ans
     let (status, place) = if bytes.len() > LARGE {
         ("302 Found", format!("http://{}/blob/{}?signature=1", cdn.unwrap(), etag_of(bytes)))
     } else {
-        let place = format!("/api/resolve-cache/models/{REPO}/{commit}/{name}");
+        let place = format!("/api/resolve-cache/{kind}/{REPO}/{commit}/{name}");
         ("307 Temporary Redirect", place.replace(' ', "%20"))
     };
     let mut headers = vec![("Location", place), ("X-Repo-Commit", commit.to_owned())];

@@ -22,6 +22,7 @@ pub(super) fn cases() -> Cases {
         wrong_fields(&mut cases, row);
     }
     other_rows(&mut cases);
+    conversations(&mut cases);
     for table in [ADVBENCH, BEHAVIOURS, OWN_CSV] {
         broken_csv(&mut cases, table);
     }
@@ -72,7 +73,7 @@ fn no_rows(cases: &mut Cases) {
         ("a header without rows", "rows.csv", b"goal,target\n", "no rows"),
         ("a byte order mark only", "rows.jsonl", b"\xef\xbb\xbf", "no rows"),
         ("one JSON array", "rows.json", b"[{\"prompt\":\"a\",\"response\":\"b\"}]", "one JSON array"),
-        ("Parquet", "rows.parquet", b"PAR1\x15\x04\x15", "offset 0 are a Parquet file"),
+        ("Parquet, cut short", "rows.parquet", b"PAR1\x15\x04\x15", "the file ends before its footer does"),
         ("a zip file", "rows.jsonl", b"PK\x03\x04\x14\0", "offset 0 are compressed (zip)"),
         ("UTF-16", "rows.jsonl", b"\xff\xfe{\0\"\0", ":1: NUL byte at offset 3"),
         ("prose", "rows.jsonl", b"Dear all,\n", ":1: expected a JSON object"),
@@ -155,6 +156,34 @@ fn other_rows(cases: &mut Cases) {
         let bytes = format!("{first}\n{second}\n");
         add(cases, "rows of two formats", ("rows.jsonl", bytes.as_bytes()), &["@/rows.jsonl:2: ", named]);
     }
+}
+
+/// A good conversation and a second one with a turn that is wrong.
+fn conversations(cases: &mut Cases) {
+    let (user, assistant) =
+        (r#"{"role":"user","content":"Cards?"}"#, r#"{"role":"assistant","content":"Yes."}"#);
+    let first = format!(r#"{{"messages":[{user},{assistant}]}}"#);
+    for (what, turns, named) in [
+        ("no list", "7", "`messages` must be a list of messages"),
+        ("no turns", "[]", "the field `messages` is empty"),
+        ("no message", "[null]", "`messages[0]` must be a message"),
+        (
+            "a tool's turn",
+            r#"[{"role":"tool","content":"x"}]"#,
+            "`messages[0].role` must be system, user or assistant",
+        ),
+        ("no role", r#"[{"content":"x"}]"#, "`messages[0].role` must be a string"),
+        ("contents in parts", r#"[{"role":"user","content":[]}]"#, "`messages[0].content` must be a string"),
+        ("a turn that says nothing", r#"[{"role":"user","content":""}]"#, "`messages[0].content` is empty"),
+        ("an answer twice", &format!("[{user},{assistant},{assistant}]"), "`messages[2]` is a second turn"),
+        ("an answer to nobody", &format!("[{assistant}]"), "must answer a turn of the user, found nothing"),
+    ] {
+        let bytes = format!("{first}\n{{\"messages\":{turns}}}\n");
+        add(cases, what, ("rows.jsonl", bytes.as_bytes()), &["@/rows.jsonl:2: ", named]);
+    }
+    let unanswered = format!("{first}\n{{\"messages\":[{user}]}}\n");
+    let named = ["@/rows.jsonl:2: the row has no response: `messages` ends with the user's turn"];
+    add_unanswered(cases, "no answer", ("rows.jsonl", unanswered.as_bytes()), &named);
 }
 
 fn broken_csv(cases: &mut Cases, table: &str) {
