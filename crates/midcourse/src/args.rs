@@ -313,9 +313,10 @@ pub(crate) struct PairsArgs {
     /// Pairs to write: train, test or all; one file holds those of both splits when they are all
     #[arg(long, value_name = "SPLIT", default_value = "all", value_parser = crate::plan::names::<SplitChoice>(&["train", "test", "all"]))]
     pub split: SplitChoice,
-    /// Share of the prompts that are the test split; every prompt is in one split, with all its pairs
-    #[arg(long, value_name = "SHARE", default_value_t, allow_negative_numbers = true)]
-    pub test_share: TestShare,
+    /// Share of the prompts that are the test split; every prompt is in one split, with all its pairs [default: that of
+    /// the synthesis, else 0.1]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub test_share: Option<TestShare>,
     /// Print counts as JSON
     #[arg(long)]
     pub json: bool,

@@ -105,6 +105,8 @@ fn place(chance: u64, n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::Ending;
+    use crate::judge::rule::RuleJudge;
 
     fn parse(text: &str) -> Triggers {
         Triggers::parse("triggers.txt", text).unwrap()
@@ -140,21 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn builtin_texts_are_of_both_kinds_and_leave_a_whole_clause_to_the_model() {
+    fn builtin_texts_are_of_both_kinds() {
         let (triggers, refusals) = (Triggers::builtin(), Triggers::builtin_refusals());
-        assert_eq!((triggers.texts().len(), refusals.texts().len()), (16, 15));
-        for (prefix, wanted) in [("Go.", Follows::Sentence), ("Go,", Follows::Clause)] {
+        assert_eq!((triggers.texts().len(), refusals.texts().len()), (15, 15));
+        for (prefix, wanted, n) in [("Go.", Follows::Sentence, 8), ("Go,", Follows::Clause, 7)] {
             let chosen = chosen(&triggers, prefix);
-            assert_eq!(chosen.len(), 8);
+            assert_eq!(chosen.len(), n);
             assert!(chosen.iter().all(|text| follows(text) == wanted));
         }
         assert!(refusals.texts().iter().all(|text| follows(text) == Follows::Sentence));
         let heard: BTreeSet<&str> = (0..15).map(|chance| refusals.pick(chance)).collect();
         assert_eq!(heard.len(), 15);
-        // What the model adds is judged alone, so that it must begin with a clause of its own.
-        for text in triggers.texts() {
-            assert!([".", ":", " that", " because"].iter().any(|end| text.ends_with(end)), "{text}");
-        }
     }
 
     #[test]
@@ -173,6 +171,17 @@ mod tests {
             ("खेलो।", "लेकिन", "खेलो। लेकिन"),
         ] {
             assert_eq!(joined(before, next), both);
+        }
+    }
+
+    #[test]
+    fn what_comes_with_midcourse_turns_by_itself() {
+        let judge = RuleJudge::new();
+        for texts in [Triggers::builtin(), Triggers::builtin_refusals()] {
+            for text in texts.texts() {
+                let turn = judge.find_turn(&format!(" {text} somebody else."), Ending::Ended);
+                assert!(turn.is_some(), "{text:?} is no turn");
+            }
         }
     }
 }

@@ -6,19 +6,21 @@ use anyhow::{Context, Result};
 
 use crate::args::PairsArgs;
 use crate::failure::Failure;
-use crate::pairs::{self, DatasetInfo, Lines, PairCounts, ParquetFile, Place, RowFormat, Sink, Split};
+use crate::pairs::{
+    self, DatasetInfo, Lines, PairCounts, ParquetFile, Place, RowFormat, Sink, Split, TestShare,
+};
+use crate::run_dir;
 use crate::signals::Signals;
 use crate::storage::{StorageError, at};
+use crate::synth::{Made, RANKINGS};
 use crate::terminal::{print, say};
-
-const RANKINGS: &str = "rankings.jsonl";
 
 /// Runs `midcourse export pairs`.
 pub(crate) fn pairs(args: &PairsArgs) -> Result<u8> {
     let signals = Signals::listen().context("listening for signals")?;
     let rankings = rankings_of(&args.rankings)?;
     let target = Target::of(args)?;
-    let splits = (args.split, args.test_share);
+    let splits = (args.split, test_share(args)?);
     let counts = match &target {
         Target::Dataset(dir) => pairs::write_dataset(&rankings, dir, splits, &signals)?,
         Target::Parquet(path) => {
@@ -34,6 +36,16 @@ pub(crate) fn pairs(args: &PairsArgs) -> Result<u8> {
         say(&target.next(args, &counts)?);
     }
     Ok(0)
+}
+
+/// The share that was asked for, else that of the synthesis that made the rankings.
+fn test_share(args: &PairsArgs) -> Result<TestShare> {
+    let made = if args.test_share.is_none() && args.rankings.join(run_dir::PLAN).is_file() {
+        Made::read(&args.rankings)?.test_share()
+    } else {
+        TestShare::default()
+    };
+    Ok(args.test_share.unwrap_or(made))
 }
 
 fn rankings_of(path: &Path) -> Result<PathBuf, Failure> {

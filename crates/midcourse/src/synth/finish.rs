@@ -9,7 +9,7 @@ use midcourse_core::synth::{Reason, Summary};
 use super::{RANKINGS, SynthManifest, SynthOptions, read_manifest};
 use crate::card::{Card, Source};
 use crate::failure::Failure;
-use crate::pairs::{self, PairCounts, SplitChoice};
+use crate::pairs::{self, PairCounts, SplitChoice, TestShare};
 use crate::run_dir::{self, RunDir};
 use crate::signals::Signals;
 use crate::synth_pages::{self, Facts};
@@ -26,8 +26,8 @@ pub(crate) fn finish(dir: &RunDir, command: &str, signals: &Signals) -> Result<S
     if summary.sets.iter().all(|set| set.n_rankings == 0) {
         return Err(nothing(&dir.path, &summary).into());
     }
-    let share = made.options.test_share.unwrap_or_default();
-    let counts = pairs::write_dataset(&dir.file(RANKINGS), &dir.path, (SplitChoice::All, share), signals)?;
+    let splits = (SplitChoice::All, made.test_share());
+    let counts = pairs::write_dataset(&dir.file(RANKINGS), &dir.path, splits, signals)?;
     dir.write(CARD, &made.card(&summary, counts, command).render())?;
     synth_pages::write(&dir.path, &made.facts())?;
     Ok(summary)
@@ -50,6 +50,11 @@ impl Made {
         })?;
         let options = options::read(&dir.join(run_dir::PLAN))?;
         Ok(Self { manifest, options })
+    }
+
+    /// The share of prompts that are kept for tests.
+    pub(crate) fn test_share(&self) -> TestShare {
+        self.options.test_share.unwrap_or_default()
     }
 
     fn card(&self, summary: &Summary, counts: PairCounts, command: &str) -> Card {
