@@ -36,7 +36,7 @@ pub(crate) struct Card {
     pub dropped: Vec<(Reason, usize)>,
     /// What was written.
     pub counts: PairCounts,
-    /// Share of pairs that a classifier tells by what does not matter: opening words and length; none where it was not
+    /// Share of pairs that a classifier tells by what does not matter: the style check; none where it was not
     /// measured.
     pub style_leak: Option<f64>,
 }
@@ -151,7 +151,7 @@ impl Card {
     fn leak(&self) -> String {
         self.style_leak.map_or_else(String::new, |share| {
             format!(
-                "\nA classifier that knows only opening words and lengths tells chosen from rejected in {:.0} % of the pairs \
+                "\nA classifier that sees only first words, length, ending and layout tells chosen from rejected in {:.0} % of the pairs \
                  (50 % is chance).\n",
                 100.0 * share
             )
