@@ -1,6 +1,6 @@
 //! Who judges: from the options to a judge and to what is recorded of it.
 //!
-//! A judge is known by everything that decides what it says: of a judge of text the version, of a model its files or
+//! A judge is known by everything that decides what it says: of a judge of text the version and its phrases, of a model its files or
 //! its server, of both what it is asked and where it abstains. That identity stands in the records, is the key of the
 //! cache, and must be that of a calibration.
 
@@ -225,7 +225,7 @@ impl KnownJudge {
 pub(crate) struct JudgeIdentity {
     /// The name that its records carry.
     pub id: String,
-    /// Of a judge of text: the version of midcourse.
+    /// Of a judge of text: the version of midcourse, and what its phrases are known by.
     pub version: Option<String>,
     /// Of a judge that is a model.
     pub model: Option<Identity>,
@@ -243,8 +243,11 @@ pub(crate) struct PromptIdentity {
 
 impl JudgeIdentity {
     fn of_text(name: &str) -> Self {
-        let version = Some(env!("CARGO_PKG_VERSION").to_owned());
-        Self { id: name.to_owned(), version, model: None, prompt: None, thresholds: None }
+        let mut version = env!("CARGO_PKG_VERSION").to_owned();
+        if name == RuleJudge::NAME {
+            version = format!("{version}+{}", RuleJudge::revision());
+        }
+        Self { id: name.to_owned(), version: Some(version), model: None, prompt: None, thresholds: None }
     }
 
     fn of_model(model: Identity, prompt: &JudgePrompt, thresholds: Thresholds) -> Self {

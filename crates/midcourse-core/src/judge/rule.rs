@@ -53,6 +53,11 @@ impl RuleJudge {
     /// The name by which a run asks for this judge.
     pub const NAME: &str = "rule";
 
+    /// What its phrases are known by: other phrases have another revision.
+    pub fn revision() -> String {
+        phrases::revision()
+    }
+
     /// Compiles the phrase files.
     pub fn new() -> Self {
         Self { phrases: Phrases::new() }

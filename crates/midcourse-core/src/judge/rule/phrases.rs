@@ -6,6 +6,8 @@
 //! said", "not"). A pattern is found by the words it can begin with, so that a word of a text costs a look
 //! at the few patterns it can start.
 
+use sha2::{Digest, Sha256};
+
 use super::clauses::{Clause, Form, Voice, Word};
 use super::pattern::{Compiler, Goal, Pattern, Sentence, lines};
 use super::vocabulary::{Vocabulary, WordId};
@@ -20,6 +22,16 @@ const TURNS: [(TurnKind, &str); 4] = [
 ];
 const EXCEPTIONS: &str = include_str!("../phrases/exceptions.txt");
 const LEAD_INS: &str = include_str!("../phrases/lead_ins.txt");
+
+/// The first 8 hex digits of SHA-256 over the phrase files: another list is another judge.
+pub(super) fn revision() -> String {
+    let mut hash = Sha256::new();
+    for text in [GROUPS, EXCEPTIONS, LEAD_INS].into_iter().chain(TURNS.map(|(_, text)| text)) {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// How far before a turn its lead-in or exception may begin, in words.
 const LEAD: usize = 8;
