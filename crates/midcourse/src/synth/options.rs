@@ -294,6 +294,11 @@ impl SynthOptions {
         };
         settings.check()?;
         check_counts(&[("threads", self.threads), ("batch-paths", self.batch_paths), ("limit", self.limit)])?;
+        if self.judge.calibration.is_some() {
+            let problem = "--calibration: a synthesis has no rates to correct".into();
+            let hint = "leave the flag out; `midcourse eval` takes it".into();
+            return Err(Failure::Usage { problem, hint }.into());
+        }
         let hint = "name the aligned model that answers, for instance --model smollm2";
         let model = self.model.clone().ok_or_else(|| missing("model", hint))?;
         self.endpoint.check(&model)?;
