@@ -6,7 +6,7 @@
 //! `docs/schemas.md`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -164,6 +164,44 @@ fn lines<T: Serialize>(path: &Path, records: &[T]) -> Result<Vec<u8>> {
         bytes.push(b'\n');
     }
     Ok(bytes)
+}
+
+/// A record file, a line at a time: for files that need not fit into memory. A torn last line is none.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    path: PathBuf,
+    file: BufReader<File>,
+    line: Vec<u8>,
+    n_read: usize,
+}
+
+impl Lines {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = BufReader::new(File::open(path).map_err(at(path))?);
+        Ok(Self { path: path.to_owned(), file, line: Vec::new(), n_read: 0 })
+    }
+
+    /// Goes to the next line; false at the end.
+    pub(crate) fn advance(&mut self) -> Result<bool> {
+        self.line.clear();
+        self.n_read += 1;
+        self.file.read_until(b'\n', &mut self.line).map_err(at(&self.path))?;
+        Ok(self.line.ends_with(b"\n"))
+    }
+
+    /// The line, with what ends it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// The record on the line.
+    pub(crate) fn record<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.line).map_err(|error| StorageError::Record {
+            path: self.path.clone(),
+            line: self.n_read,
+            problem: format!("expected a record: {error}"),
+        })
+    }
 }
 
 /// JSON as people read it, ended by a newline.

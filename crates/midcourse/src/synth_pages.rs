@@ -4,8 +4,6 @@
 //! Records are read one at a time: a run of 50,000 rankings fits into little memory.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::Result;
@@ -17,7 +15,8 @@ use midcourse_core::synth::{Ranking, SUMMARY_SCHEMA, Summary, Tally};
 use serde::de::DeserializeOwned;
 
 use crate::pages::read_json;
-use crate::storage::{StorageError, at, write_whole};
+use crate::run_dir::Lines;
+use crate::storage::write_whole;
 use crate::synth::{DROPPED, RANKINGS};
 use crate::terminal;
 
@@ -88,26 +87,14 @@ fn examples(path: &Path) -> Result<Vec<Ranking>> {
     Ok(examples)
 }
 
-/// Gives every record of a file to `take`; no file is no records, and a torn last line is none.
+/// Gives every record of a file to `take`; no file is no records.
 fn each_record<T: DeserializeOwned>(path: &Path, mut take: impl FnMut(T)) -> Result<()> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(at(path)(error).into()),
-    };
-    let (mut lines, mut line) = (BufReader::new(file), Vec::new());
-    for number in 1.. {
-        line.clear();
-        lines.read_until(b'\n', &mut line).map_err(at(path))?;
-        if line.pop_if(|last| *last == b'\n').is_none() {
-            break;
-        }
-        let record = serde_json::from_slice(&line).map_err(|error| StorageError::Record {
-            path: path.to_owned(),
-            line: number,
-            problem: format!("expected a record: {error}"),
-        })?;
-        take(record);
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut lines = Lines::open(path)?;
+    while lines.advance()? {
+        take(lines.record()?);
     }
     Ok(())
 }

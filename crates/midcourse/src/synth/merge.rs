@@ -1,8 +1,7 @@
 //! Shards to one directory: the same data set as one machine would have made.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -12,8 +11,8 @@ use super::options::Shard;
 use super::{RANKINGS, RECORDS, SynthManifest, SynthOptions, read_manifest};
 use crate::failure::Failure;
 use crate::options;
-use crate::run_dir::{self, Opening, RunDir};
-use crate::storage::{NewFile, StorageError, at};
+use crate::run_dir::{self, Lines, Opening, RunDir};
+use crate::storage::{NewFile, at};
 
 /// Joins shards in a new directory.
 pub(crate) fn merge(shards: &[PathBuf], out: &Path) -> Result<RunDir> {
@@ -22,11 +21,11 @@ pub(crate) fn merge(shards: &[PathBuf], out: &Path) -> Result<RunDir> {
     let dir = RunDir::open(out, Opening::New)?;
     let Some(first) = parts.first() else { return Err(nothing()) };
     for name in RECORDS {
-        let files = parts.iter().map(|part| Lines::open(&part.dir.join(name)));
-        let mut files: Vec<Lines> = files.collect::<Result<_>>()?;
+        let files = parts.iter().map(|part| Records::open(&part.dir.join(name)));
+        let mut files: Vec<Records> = files.collect::<Result<_>>()?;
         let path = dir.file(name);
         let mut out = BufWriter::new(NewFile::create(&path)?);
-        join(&mut files, &mut out)?;
+        join(&mut files, &path, &mut out)?;
         out.into_inner().map_err(|error| at(&path)(error.into_error()))?.finish()?;
     }
     let sessions = parts.iter().flat_map(|part| part.manifest.sessions.clone()).collect();
@@ -106,21 +105,17 @@ fn check(parts: &[Part]) -> Result<()> {
     Err(Failure::Input { problem, hint: "make them with `midcourse synth --shard I/N`".into() }.into())
 }
 
-/// The record file of a shard, line by line.
-struct Lines {
-    path: PathBuf,
-    file: BufReader<File>,
-    /// The line that comes next with the place of its sample; none at the end.
-    next: Option<(usize, String)>,
-    n_read: usize,
+/// The record file of a shard, and the place of the sample that its line is about; none at the end.
+struct Records {
+    lines: Lines,
+    next: Option<usize>,
 }
 
-impl Lines {
+impl Records {
     fn open(path: &Path) -> Result<Self> {
-        let file = BufReader::new(File::open(path).map_err(at(path))?);
-        let mut lines = Self { path: path.to_owned(), file, next: None, n_read: 0 };
-        lines.advance()?;
-        Ok(lines)
+        let mut records = Self { lines: Lines::open(path)?, next: None };
+        records.advance()?;
+        Ok(records)
     }
 
     fn advance(&mut self) -> Result<()> {
@@ -128,33 +123,18 @@ impl Lines {
         struct Place {
             index: usize,
         }
-        let mut line = String::new();
-        self.file.read_line(&mut line).map_err(at(&self.path))?;
-        self.n_read += 1;
-        if line.is_empty() {
-            self.next = None;
-            return Ok(());
-        }
-        let place: Place = serde_json::from_str(&line).map_err(|error| StorageError::Record {
-            path: self.path.clone(),
-            line: self.n_read,
-            problem: format!("expected a record: {error}"),
-        })?;
-        self.next = Some((place.index, line));
+        let is_there = self.lines.advance()?;
+        self.next = if is_there { Some(self.lines.record::<Place>()?.index) } else { None };
         Ok(())
     }
 }
 
 /// Writes the lines of all files in the order of their samples.
-fn join(files: &mut [Lines], out: &mut impl Write) -> Result<()> {
+fn join(files: &mut [Records], path: &Path, out: &mut impl Write) -> Result<()> {
     loop {
-        let next = files.iter_mut().filter(|lines| lines.next.is_some());
-        let Some(lines) = next.min_by_key(|lines| lines.next.as_ref().map(|(index, _)| *index)) else {
-            return Ok(());
-        };
-        if let Some((_, line)) = &lines.next {
-            out.write_all(line.as_bytes()).map_err(at(&lines.path))?;
-        }
-        lines.advance()?;
+        let open = files.iter_mut().filter(|records| records.next.is_some());
+        let Some(first) = open.min_by_key(|records| records.next) else { return Ok(()) };
+        out.write_all(first.lines.bytes()).map_err(at(path))?;
+        first.advance()?;
     }
 }

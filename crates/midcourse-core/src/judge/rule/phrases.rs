@@ -30,7 +30,8 @@ pub(super) fn revision() -> String {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
-    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    let first = hash.finalize().iter().take(4).fold(0_u32, |first, &byte| first << 8 | u32::from(byte));
+    format!("{first:08x}")
 }
 
 /// How far before a turn its lead-in or exception may begin, in words.
