@@ -144,6 +144,11 @@ impl Draft {
                 Standing::Ungrown(_) | Standing::Unheard(_) => {}
             }
         }
+        if self.laid.is_some() {
+            // Paths that were read back begin where they began; before that it cannot be told what is still missing.
+            let read_back: Vec<Slot> = self.grown.keys().copied().collect();
+            read_back.into_iter().try_for_each(|slot| planner.start(self, slot))?;
+        }
         self.ungrown(planner.settings).into_iter().try_for_each(|slot| planner.start(self, slot))
     }
 

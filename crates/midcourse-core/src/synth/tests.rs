@@ -269,14 +269,32 @@ fn the_first_candidate_that_passes_is_kept_and_what_fails_is_counted() {
 
 #[test]
 fn records_read_back_lead_to_the_same_ranking_wherever_they_stop() {
-    let mut world = World::new(settings(), &aligned);
-    let whole = world.finish(Set::Harmful, sample(RESPONSE)).unwrap();
-    let records = world.records.clone();
-    for n in 0..=records.len() {
-        let mut again = World::new(settings(), &aligned);
-        again.records = records[..n].to_vec();
-        assert_eq!(again.finish(Set::Harmful, sample(RESPONSE)).unwrap(), whole);
-        assert_eq!(again.records.len(), records.len(), "nothing is grown twice");
+    let helps = |slot: Slot, candidate| match slot {
+        Slot::Answer => (" Move your piece two fields on.", Finish::EndOfTurn),
+        other => aligned(other, candidate),
+    };
+    let answers = |slot: Slot, candidate| match slot {
+        Slot::Answer => (RESPONSE, Finish::EndOfTurn),
+        other => aligned(other, candidate),
+    };
+    let with_safe = Sample { safe_response: Some("Roll the dice.".into()), ..sample(RESPONSE) };
+    let cases: [(Says, Set, Sample); 5] = [
+        (&aligned, Set::Harmful, sample(RESPONSE)),
+        (&helps, Set::Harmful, sample(RESPONSE)),
+        (&aligned, Set::Harmful, with_safe),
+        (&aligned, Set::Benign, sample(RESPONSE)),
+        (&answers, Set::Benign, sample("")),
+    ];
+    for (says, set, sample) in cases {
+        let mut world = World::new(settings(), says);
+        let whole = world.finish(set, sample.clone()).unwrap();
+        let records = world.records.clone();
+        for n in 0..=records.len() {
+            let mut again = World::new(settings(), says);
+            again.records = records[..n].to_vec();
+            assert_eq!(again.finish(set, sample.clone()).unwrap(), whole);
+            assert_eq!(again.records.len(), records.len(), "nothing is grown twice");
+        }
     }
 }
 
