@@ -51,6 +51,19 @@ pub(crate) struct JudgingCost {
     pub spent: Option<f64>,
 }
 
+impl std::ops::Add for JudgingCost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            n_requests: self.n_requests + other.n_requests,
+            n_tokens_prompt: self.n_tokens_prompt + other.n_tokens_prompt,
+            n_tokens_sampled: self.n_tokens_sampled + other.n_tokens_sampled,
+            spent: self.spent.zip(other.spent).map(|(a, b)| a + b),
+        }
+    }
+}
+
 /// Where opinions go: each with the place of its case.
 pub(crate) type Take<'a> = &'a mut dyn FnMut(Vec<(usize, Opinion)>) -> Result<(), BoxError>;
 

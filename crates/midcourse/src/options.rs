@@ -34,8 +34,17 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
 
 /// The first option in which two tables differ, in words.
 pub(crate) fn difference(now: &toml::Table, before: &toml::Table) -> Option<String> {
-    let mut keys = now.keys().chain(before.keys());
-    let differing = keys.find(|key| now.get(*key) != before.get(*key))?;
-    let value = |table: &toml::Table| table.get(differing).map_or("none".into(), ToString::to_string);
-    Some(format!("{differing} = {} (now {})", value(before), value(now)))
+    let (option, now, before) = differing(now, before)?;
+    Some(format!("{option} = {before} (now {now})"))
+}
+
+/// The first option in which two tables differ, and its values.
+pub(crate) fn differing<'a>(
+    one: &'a toml::Table,
+    other: &'a toml::Table,
+) -> Option<(&'a str, String, String)> {
+    let mut keys = one.keys().chain(other.keys());
+    let option = keys.find(|key| one.get(*key) != other.get(*key))?;
+    let value = |table: &toml::Table| table.get(option).map_or("none".into(), ToString::to_string);
+    Some((option, value(one), value(other)))
 }

@@ -11,10 +11,10 @@ use super::cuts::cuts;
 use super::draft::Draft;
 use super::settings::{OpenerPolicy, SynthSettings};
 use super::triggers::joined;
-use super::{Answer, Cut, Reason};
+use super::{Answer, Cut, DroppedAnswer, Origin, Reason};
 use crate::data::Sample;
-use crate::engine::{SEED_MASK, TokenId};
-use crate::template::{ChatTemplate, Mode, Prefill, Sent, Tokenizer, prefill_after};
+use crate::engine::{Finish, Grown, SEED_MASK, TokenId};
+use crate::template::{ChatTemplate, Mode, Prefill, Sent, TokenizeError, Tokenizer, prefill_after};
 
 /// Lays samples out for one model.
 #[derive(Clone, Copy)]
@@ -36,8 +36,10 @@ pub(super) struct Start {
     pub(super) text: String,
     /// The trigger or refusal opener at its end.
     pub(super) forced: String,
-    /// Characters of the response at its beginning.
+    /// Characters at its beginning that are those of the response and its opener.
     pub(super) prefix_chars: usize,
+    /// Bytes at its beginning that no judge is asked about: the opener, and what stands before a cut.
+    pub(super) given: usize,
     /// The model's input.
     pub(super) ids: Vec<TokenId>,
     /// Seed of the first path.
@@ -63,6 +65,17 @@ pub(super) struct Unfit {
     pub(super) detail: String,
 }
 
+impl Unfit {
+    /// Of a harmless prompt whose response is lost.
+    pub(super) fn not_helpful(lost: &DroppedAnswer) -> Self {
+        let detail = match lost.reason {
+            Reason::NotHelpful => lost.detail.clone(),
+            reason => format!("{}: {}", reason.name(), lost.detail).trim_end_matches(": ").to_owned(),
+        };
+        Self { reason: Reason::NotHelpful, detail }
+    }
+}
+
 /// An answer with its opener; in the released way only corrections have one.
 pub(super) fn opened(opener: &str, answer: &str, policy: &OpenerPolicy) -> String {
     if *policy == OpenerPolicy::Released { answer.to_owned() } else { joined(opener, answer) }
@@ -86,9 +99,13 @@ impl Planner<'_> {
     /// Cuts a response and makes it the trunk.
     pub(super) fn lay_out(&self, draft: &mut Draft, response: &Answer) -> Result<(), Unfit> {
         // A response that the model gave has its opener already.
-        let bare = response.text.strip_prefix(&draft.opener).unwrap_or(&response.text).trim_start();
+        let opener = if response.origin == Origin::Row { "" } else { draft.opener.as_str() };
+        let bare = response.text.strip_prefix(opener).unwrap_or(&response.text).trim_start();
         let with_opener = joined(&draft.opener, bare);
         let rendered = self.prefill(draft, &with_opener)?;
+        if rendered.ids.len() > self.context {
+            return Err(self.too_long(rendered.ids.len()));
+        }
         let written = rendered.response();
         let opener_bytes = written.strip_suffix(bare).map_or(0, str::len);
         let ends =
@@ -112,40 +129,58 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Makes the start of a slot, unless it is there.
-    pub(super) fn start(&self, draft: &mut Draft, slot: Slot) -> Result<(), Unfit> {
-        if draft.starts.contains_key(&slot) {
-            return Ok(());
-        }
+    /// The start of a slot.
+    pub(super) fn start(&self, draft: &Draft, slot: Slot) -> Result<Start, Unfit> {
         let purpose = String::from(slot);
         let chance = self.chance(&draft.sample.id, &format!("{purpose} text"));
-        let (text, forced, prefix_chars) = match slot {
-            Slot::Answer => (opened(&draft.opener, "", &self.settings.opener), String::new(), 0),
+        let (before, forced) = match slot {
+            Slot::Answer => (opened(&draft.opener, "", &self.settings.opener), ""),
             Slot::Opened => {
-                let opener = self.settings.refusals.pick(chance);
-                (opened(&draft.opener, opener, &self.settings.opener), opener.to_owned(), 0)
+                (opened(&draft.opener, "", &self.settings.opener), self.settings.refusals.pick(chance))
             }
             Slot::Correction(i) => {
                 let prefix = draft.laid.as_ref().and_then(|laid| laid.prefixes.get(i - 1));
                 let prefix = prefix.map_or("", String::as_str);
-                let trigger = self.settings.triggers.choose(chance, prefix);
-                (joined(prefix, trigger), trigger.to_owned(), prefix.chars().count())
+                (prefix.to_owned(), self.settings.triggers.choose(chance, prefix))
             }
         };
-        let text = text.trim_end().to_owned();
+        let text = joined(&before, forced).trim_end().to_owned();
         let rendered = self.prefill(draft, &text)?;
         let ids = if text.is_empty() { rendered.plain } else { rendered.ids };
         let n_needed = ids.len() + self.settings.sampling.max_new_tokens;
         if n_needed > self.context {
-            let detail = format!("needs {n_needed} tokens of context, the model has {}", self.context);
-            return Err(Unfit { reason: Reason::TooLong, detail });
+            return Err(self.too_long(n_needed));
         }
         if let Sent::Impossible(detail) = self.tokenizer.sent(&ids) {
             return Err(Unfit { reason: Reason::Unprovable, detail });
         }
+        let prefix_chars = if let Slot::Correction(_) = slot { before.chars().count() } else { 0 };
         let seed = self.chance(&draft.sample.id, &purpose) as u32 & SEED_MASK;
-        draft.starts.insert(slot, Start { text, forced, prefix_chars, ids, seed });
-        Ok(())
+        let given = before.len().min(text.len());
+        Ok(Start { text, forced: forced.to_owned(), prefix_chars, given, ids, seed })
+    }
+
+    fn too_long(&self, n_needed: usize) -> Unfit {
+        let detail = format!("needs {n_needed} tokens of context, the model has {}", self.context);
+        Unfit { reason: Reason::TooLong, detail }
+    }
+
+    /// The text of a path up to the first special token that the model wrote inside its turn: a trainer would read the
+    /// token's text as the token. What is cut off there has not ended by itself.
+    pub(super) fn text(&self, before: &[TokenId], grown: &Grown) -> Result<(String, Finish), TokenizeError> {
+        let text = self.tokenizer.decode_after(before, &grown.tokens)?;
+        if self.tokenizer.count_special(&text) == 0 {
+            return Ok((text, grown.finish));
+        }
+        let mut kept = String::new();
+        for n in 1..=grown.tokens.len() {
+            let longer = self.tokenizer.decode_after(before, &grown.tokens[..n])?;
+            if self.tokenizer.count_special(&longer) > 0 {
+                break;
+            }
+            kept = longer;
+        }
+        Ok((kept, Finish::Stopped))
     }
 
     /// The conversation with an open answer in tokens, proved to be one.

@@ -49,7 +49,8 @@ pub struct Answer {
     pub kind: AnswerKind,
     /// The whole answer, its end of turn not written out. It always ends: at the end of a sentence at least.
     pub text: String,
-    /// Characters at the start of `text` that are those of the response; 0 where none is shared.
+    /// Characters at the start of `text` that its writer was given of the response, opener included; 0 for none. With
+    /// the released opener policy the whole response stands without the opener.
     pub prefix_chars: usize,
     /// Text that was given after those: the trigger of a correction, the opener of a refusal; empty for none.
     pub forced: String,
@@ -70,7 +71,7 @@ pub struct Answer {
 pub struct Judged {
     /// The judge's name.
     pub judge: String,
-    /// What it said of the words of the answer that follow `prefix_chars` and a trigger.
+    /// What it said of the words of the answer that follow `prefix_chars`, a trigger among them.
     pub verdict: Verdict,
     /// The phrase that decided, of a judge of text.
     pub phrase: Option<String>,
@@ -171,9 +172,9 @@ pub enum Reason {
     NearDuplicate,
     /// Of a prompt: its response has too few clauses for the cuts.
     TooShort,
-    /// Of a prompt: it does not fit into the context of the model.
+    /// Of a prompt or an answer: it does not fit into the context of the model.
     TooLong,
-    /// Of a prompt: the model cannot be given the start of its response.
+    /// Of a prompt or an answer: the model cannot be given the text before it.
     Unprovable,
     /// Of a prompt: its helpful response turns, or the model gave none.
     NotHelpful,

@@ -65,11 +65,11 @@ impl OpenerPolicy {
 
 impl From<String> for OpenerPolicy {
     fn from(text: String) -> Self {
-        match text.as_str() {
+        match text.trim() {
             "none" | "" => Self::None,
             "shared" => Self::Shared,
             "released" => Self::Released,
-            _ => Self::Text(text),
+            text => Self::Text(text.trim().to_owned()),
         }
     }
 }

@@ -9,10 +9,9 @@ use crate::failure::Failure;
 use crate::pairs::{
     self, DatasetInfo, Lines, PairCounts, ParquetFile, Place, RowFormat, Sink, Split, TestShare,
 };
-use crate::run_dir;
 use crate::signals::Signals;
 use crate::storage::{StorageError, at};
-use crate::synth::{Made, RANKINGS};
+use crate::synth::{self, Made, PARTS, RANKINGS};
 use crate::terminal::{print, say};
 
 /// Runs `midcourse export pairs`.
@@ -21,12 +20,13 @@ pub(crate) fn pairs(args: &PairsArgs) -> Result<u8> {
     let rankings = rankings_of(&args.rankings)?;
     let target = Target::of(args)?;
     let splits = (args.split, test_share(args)?);
+    let stopping = (&signals, "no file was made; run the command again");
     let counts = match &target {
-        Target::Dataset(dir) => pairs::write_dataset(&rankings, dir, splits, &signals)?,
+        Target::Dataset(dir) => pairs::write_dataset(&rankings, dir, splits, stopping)?,
         Target::Parquet(path) => {
-            pairs::export(&rankings, Box::new(ParquetFile::create(path)?), splits, &signals)?
+            pairs::export(&rankings, Box::new(ParquetFile::create(path)?), splits, stopping)?
         }
-        Target::Lines(place) => pairs::export(&rankings, lines(place, args.format)?, splits, &signals)?,
+        Target::Lines(place) => pairs::export(&rankings, lines(place, args.format)?, splits, stopping)?,
     };
     say_what_is_missing(&rankings, &counts);
     if args.json {
@@ -40,12 +40,13 @@ pub(crate) fn pairs(args: &PairsArgs) -> Result<u8> {
 
 /// The share that was asked for, else that of the synthesis that made the rankings.
 fn test_share(args: &PairsArgs) -> Result<TestShare> {
-    let made = if args.test_share.is_none() && args.rankings.join(run_dir::PLAN).is_file() {
-        Made::read(&args.rankings)?.test_share()
-    } else {
-        TestShare::default()
-    };
-    Ok(args.test_share.unwrap_or(made))
+    let beside = args.rankings.parent().unwrap_or(Path::new(""));
+    let dir = if args.rankings.is_dir() { args.rankings.as_path() } else { beside };
+    match args.test_share {
+        Some(share) => Ok(share),
+        None if synth::is_there(dir) => Ok(Made::read(dir)?.test_share()),
+        None => Ok(TestShare::default()),
+    }
 }
 
 fn rankings_of(path: &Path) -> Result<PathBuf, Failure> {
@@ -53,10 +54,14 @@ fn rankings_of(path: &Path) -> Result<PathBuf, Failure> {
     match (path.is_dir(), file.exists()) {
         (false, _) => Ok(path.to_owned()),
         (true, true) => Ok(file),
-        (true, false) => Err(Failure::Input {
-            problem: format!("{}: expected rankings, found no {RANKINGS} there", path.display()),
-            hint: "`midcourse synth --out DIR` makes one".into(),
-        }),
+        (true, false) => {
+            let is_under_way = path.join(PARTS).is_dir();
+            let hint = if is_under_way { "finish it with --resume" } else { "it makes one" };
+            Err(Failure::Input {
+                problem: format!("{}: expected rankings, found no {RANKINGS} there", path.display()),
+                hint: format!("`midcourse synth --out DIR`: {hint}"),
+            })
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `midcourse synth`: make preferences that teach course-correction.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use midcourse_core::report::strip_controls;
@@ -13,7 +13,7 @@ use crate::model::{self, Loading};
 use crate::run_dir::{self, Opening, RunDir};
 use crate::signals::Signals;
 use crate::storage::StorageError;
-use crate::synth::{self, SynthOptions, SynthPlan, SynthRun};
+use crate::synth::{self, Sources, SynthOptions, SynthPlan, SynthRun};
 use crate::terminal::{print, say};
 use crate::{framing, options, synth_pages};
 
@@ -37,6 +37,9 @@ fn make(args: &SynthArgs) -> Result<u8> {
     if plan.benign.is_none() {
         say(synth::WITHOUT_CONTRAST);
     }
+    if let Some(out) = out.as_deref().filter(|out| args.resume && !args.dry_run && synth::is_grown(out)) {
+        return finish_grown((args, &plan), (out, &outset.sources), &signals);
+    }
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
     let template = framing::choice(plan.chat_template.as_deref());
     let recorded = recorded.map(|run| run.model).filter(|recorded| recorded.name == plan.model);
@@ -56,42 +59,57 @@ fn make(args: &SynthArgs) -> Result<u8> {
     let out = out.map_or_else(|| run_dir::free(&format!("synth-{}", model::short_name(&plan.model))), Ok)?;
     let mut run = SynthRun::open(&out, opening, (&plan, &judge.identity), &model, &outset)?;
     let mut bench = Bench::new(&judge, &plan.judge, &signals)?;
-    let n_failed = run.make(&model, outset, (&mut bench, &signals))?;
+    run.make(&model, outset, (&mut bench, &signals))?;
     bench.say_cost();
     if let Some(stopped) = run.stopped(&signals) {
         return Err(stopped.into());
     }
-    run.assemble()?;
     drop(model);
-    show(&run.dir, &signals, args.json)?;
-    if n_failed <= plan.max_failed {
-        return Ok(0);
+    show(&run.dir, &signals, args.json)
+}
+
+/// Finishes a directory in which everything is grown: no model is asked for.
+fn finish_grown(
+    (args, plan): (&SynthArgs, &SynthPlan),
+    (out, sources): (&Path, &Sources),
+    signals: &Signals,
+) -> Result<u8> {
+    let dir = RunDir::open(out, Opening::Resume)?;
+    let recorded = synth::read_manifest(out)?;
+    if let Some(difference) = recorded.and_then(|run| run.difference_of_rows(&sources.data, &sources.exclude))
+    {
+        return Err(StorageError::Mismatch { path: dir.path, difference }.into());
     }
-    say(&format!(
-        "{n_failed} paths failed, --max-failed allows {}; see candidates.jsonl for reasons",
-        plan.max_failed
-    ));
-    Ok(failure::GATE)
+    dir.write(run_dir::PLAN, &toml::to_string(&plan.options())?)?;
+    show(&dir, signals, args.json)
 }
 
 /// Joins shards.
 fn merge(args: &MergeArgs) -> Result<u8> {
     let signals = Signals::listen().context("listening for signals")?;
-    let dir = synth::merge(&args.shards, &args.out)?;
-    show(&dir, &signals, args.json)?;
-    Ok(0)
+    let dir = synth::merge(&args.shards, &args.out, &signals)?;
+    show(&dir, &signals, args.json)
 }
 
-/// Makes pairs, card and pages of the rankings, and shows what there is.
-fn show(dir: &RunDir, signals: &Signals, json: bool) -> Result<()> {
-    let summary = synth::finish(dir, &synth::command(std::env::args()), signals)?;
+/// Makes pairs, card and pages of the rankings, shows what there is, and returns 1 when more paths failed than allowed.
+fn show(dir: &RunDir, signals: &Signals, json: bool) -> Result<u8> {
+    synth::assemble(dir)?;
+    let summary = synth::finish(dir, signals)?;
+    let made = synth::Made::read(&dir.path)?;
     if json {
         print(&serde_json::to_string_pretty(&summary)?);
     } else {
-        print(&synth_pages::terminal(&dir.path, &synth::Made::read(&dir.path)?.facts())?);
+        print(&synth_pages::terminal(&dir.path, &made.facts())?);
         say(&format!("report: {}", dir.file("report.html").display()));
     }
-    Ok(())
+    let (n_failed, n_allowed) = (synth::n_failed(&dir.path)?, made.max_failed());
+    if n_failed <= n_allowed {
+        return Ok(0);
+    }
+    say(&format!(
+        "{n_failed} paths failed, --max-failed allows {n_allowed}; see candidates.jsonl for reasons"
+    ));
+    Ok(failure::GATE)
 }
 
 /// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.

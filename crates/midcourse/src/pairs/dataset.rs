@@ -139,9 +139,20 @@ impl Drop for Dataset {
     }
 }
 
+/// Removes a directory of Parquet files; what else is in it is somebody's, and stays.
 fn remove_dir(dir: &Path) -> Result<(), StorageError> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(dir)(error)),
-        _ => Ok(()),
+    if !dir.exists() {
+        return Ok(());
     }
+    let is_ours = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".parquet") || name.ends_with(".parquet.new")
+    };
+    let files: Vec<PathBuf> =
+        fs::read_dir(dir).map_err(at(dir))?.flatten().map(|entry| entry.path()).collect();
+    if !files.iter().all(is_ours) {
+        return Err(StorageError::Occupied { path: dir.to_owned() });
+    }
+    files.iter().try_for_each(|path| fs::remove_file(path).map_err(at(path)))?;
+    fs::remove_dir(dir).map_err(at(dir))
 }

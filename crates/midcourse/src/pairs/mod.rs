@@ -42,9 +42,9 @@ pub(crate) fn write_dataset(
     rankings: &Path,
     dir: &Path,
     splits: (SplitChoice, TestShare),
-    signals: &Signals,
+    stopping: (&Signals, &str),
 ) -> Result<PairCounts> {
-    export(rankings, Box::new(Dataset::create(dir)?), splits, signals)
+    export(rankings, Box::new(Dataset::create(dir)?), splits, stopping)
 }
 
 /// Where pairs go.
@@ -56,16 +56,17 @@ pub(crate) trait Sink {
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
-/// Writes the pairs of a file of rankings that are of the wanted splits, and counts them.
+/// Writes the pairs of a file of rankings that are of the wanted splits, and counts them. When a signal comes, the hint
+/// says how to go on.
 pub(crate) fn export(
     rankings: &Path,
     mut sink: Box<dyn Sink>,
     (wanted, share): (SplitChoice, TestShare),
-    signals: &Signals,
+    (signals, hint): (&Signals, &str),
 ) -> Result<PairCounts> {
     let mut counts = PairCounts::default();
     counts.torn_line = read::each(rankings, share, |split, ranking| {
-        if let Some(failure) = signals.failure("no file was made; run the command again".into()) {
+        if let Some(failure) = signals.failure(hint.to_owned()) {
             return Err(failure.into());
         }
         if !wanted.holds(split) {

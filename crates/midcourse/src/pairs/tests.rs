@@ -64,7 +64,7 @@ fn dir_with(rankings: &[Ranking]) -> tempfile::TempDir {
 }
 
 fn export_all(dir: &Path, sink: Box<dyn Sink>, share: TestShare) -> Result<PairCounts> {
-    export(&dir.join("rankings.jsonl"), sink, (SplitChoice::All, share), &Signals::listen()?)
+    export(&dir.join("rankings.jsonl"), sink, (SplitChoice::All, share), (&Signals::listen()?, ""))
 }
 
 fn share(text: &str) -> TestShare {

@@ -4,31 +4,39 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use midcourse_core::synth::{Reason, Summary};
+use midcourse_core::synth::{Candidate, Growth, Reason, Summary};
 
-use super::{RANKINGS, SynthManifest, SynthOptions, read_manifest};
+use super::options::Shard;
+use super::{CANDIDATES, RANKINGS, SynthManifest, SynthOptions, read_manifest};
 use crate::card::{Card, Source};
 use crate::failure::Failure;
 use crate::pairs::{self, PairCounts, SplitChoice, TestShare};
-use crate::run_dir::{self, RunDir};
+use crate::run_dir::{self, Lines, RunDir};
 use crate::signals::Signals;
 use crate::synth_pages::{self, Facts};
+use crate::terminal::say;
 use crate::{model, options};
 
 /// The data-set card.
 const CARD: &str = "README.md";
 
-/// Makes summary, pairs, card and pages of the rankings in a directory. `command` is shown as what made them.
-pub(crate) fn finish(dir: &RunDir, command: &str, signals: &Signals) -> Result<Summary> {
+/// Makes summary, pairs, card and pages of the rankings in a directory.
+pub(crate) fn finish(dir: &RunDir, signals: &Signals) -> Result<Summary> {
     let made = Made::read(&dir.path)?;
     let n_cuts = made.options.cuts.unwrap_or_default();
     let summary = synth_pages::summarise(&dir.path, n_cuts, made.manifest.seed)?;
     if summary.sets.iter().all(|set| set.n_rankings == 0) {
-        return Err(nothing(&dir.path, &summary).into());
+        if made.manifest.shard == Shard::WHOLE {
+            return Err(nothing(&dir.path, &summary).into());
+        }
+        say("no prompt of this shard has a ranking; dropped.jsonl says why");
+        synth_pages::write(&dir.path, &made.facts())?;
+        return Ok(summary);
     }
     let splits = (SplitChoice::All, made.test_share());
-    let counts = pairs::write_dataset(&dir.file(RANKINGS), &dir.path, splits, signals)?;
-    dir.write(CARD, &made.card(&summary, counts, command).render())?;
+    let hint = super::resume_hint(&dir.path);
+    let counts = pairs::write_dataset(&dir.file(RANKINGS), &dir.path, splits, (signals, &hint))?;
+    dir.write(CARD, &made.card(&summary, counts)?.render())?;
     synth_pages::write(&dir.path, &made.facts())?;
     Ok(summary)
 }
@@ -57,7 +65,12 @@ impl Made {
         self.options.test_share.unwrap_or_default()
     }
 
-    fn card(&self, summary: &Summary, counts: PairCounts, command: &str) -> Card {
+    /// Paths that may fail.
+    pub(crate) fn max_failed(&self) -> usize {
+        self.options.max_failed.unwrap_or(0)
+    }
+
+    fn card(&self, summary: &Summary, counts: PairCounts) -> Result<Card> {
         let Self { manifest, .. } = self;
         let Facts { details, .. } = self.facts();
         let sources = manifest.data.iter().zip(&manifest.licenses).map(|(data, licenses)| Source {
@@ -73,12 +86,12 @@ impl Made {
         }
         let has_own_field =
             |(name, _): &(String, String)| ["judge", "seed", "model", "midcourse"].contains(&name.as_str());
-        Card {
+        Ok(Card {
             name: format!("Course-correction preferences of {}", model::short_name(&manifest.model.name)),
             languages: Vec::new(),
             sources: sources.collect(),
             midcourse: manifest.midcourse.clone(),
-            command: command.to_owned(),
+            command: command(&self.options)?,
             model: manifest.model.name.clone(),
             judge: manifest.judge.id.clone(),
             seed: manifest.seed,
@@ -87,7 +100,7 @@ impl Made {
             dropped: dropped.into_iter().collect(),
             counts,
             style_leak: summary.leak.together.all.rate,
-        }
+        })
     }
 
     /// What the pages say of it.
@@ -123,6 +136,17 @@ impl Made {
     }
 }
 
+/// Paths of a directory that failed, in whichever session.
+pub(crate) fn n_failed(dir: &Path) -> Result<usize> {
+    let mut lines = Lines::open(&dir.join(CANDIDATES))?;
+    let mut n_failed = 0;
+    while lines.advance()? {
+        let candidate: Candidate = lines.record()?;
+        n_failed += usize::from(matches!(candidate.outcome, Growth::Failed { .. }));
+    }
+    Ok(n_failed)
+}
+
 /// Says why there is nothing.
 fn nothing(dir: &Path, summary: &Summary) -> Failure {
     let dropped = summary.sets.iter().flat_map(|set| &set.dropped);
@@ -138,8 +162,8 @@ fn nothing(dir: &Path, summary: &Summary) -> Failure {
     }
 }
 
-/// A command line as a shell takes it.
-pub(crate) fn command(arguments: impl Iterator<Item = String>) -> String {
+/// The command line that asks for the same, as a shell takes it.
+fn command(options: &SynthOptions) -> Result<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,#".contains(c);
     let quoted = |argument: String| {
         if !argument.is_empty() && argument.chars().all(is_plain) {
@@ -148,6 +172,15 @@ pub(crate) fn command(arguments: impl Iterator<Item = String>) -> String {
             format!("'{}'", argument.replace('\'', r"'\''"))
         }
     };
-    let arguments: Vec<String> = arguments.skip(1).map(quoted).collect();
-    format!("midcourse {}", arguments.join(" "))
+    let plain = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut words = vec!["midcourse synth".to_owned()];
+    for (option, value) in toml::Table::try_from(options)? {
+        words.push(format!("--{option}"));
+        match value {
+            toml::Value::Boolean(true) => {}
+            toml::Value::Array(values) => words.extend(values.iter().map(plain).map(quoted)),
+            value => words.push(quoted(plain(&value))),
+        }
+    }
+    Ok(words.join(" "))
 }

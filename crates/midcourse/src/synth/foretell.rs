@@ -96,10 +96,18 @@ impl Foretold {
         let settings = planner.settings;
         // A slot each for the model's own answer, the opened one and the corrections.
         let n_forks = settings.n_cuts + 2;
-        let n_response = draft.n_tokens();
+        // A response that is not there yet is as long as an answer may get.
+        let unknown = if draft.response_text().is_empty() { settings.sampling.max_new_tokens } else { 0 };
+        let n_response = draft.n_tokens() + unknown;
+        // No text has more tokens than bytes.
+        let texts = settings.triggers.texts().iter().chain(settings.refusals.texts());
+        let n_lead = texts.map(String::len).max().unwrap_or(0);
+        // A second round is given the prompt again.
+        let here = 2 * n_response + n_forks * n_lead;
+        let at_endpoint = n_forks * (n_response + n_lead);
         self.n_pairs_at_most += settings.n_pairs();
         self.n_paths_at_most += n_forks * settings.candidates;
-        self.n_tokens_given_at_most += if is_endpoint { n_forks * n_response } else { n_response };
+        self.n_tokens_given_at_most += if is_endpoint { at_endpoint } else { here };
         self.n_tokens_sampled_at_most += n_forks * settings.candidates * settings.sampling.max_new_tokens;
         if is_endpoint {
             *self.n_requests_at_most.get_or_insert(0) += n_forks;

@@ -17,7 +17,6 @@ pub(super) struct Session<'a> {
     /// Paths that the samples of the session can take at most, and those that have ended or will not be needed.
     pub n_paths: usize,
     pub n_ended: usize,
-    pub n_failed: usize,
     usage: Usage,
     started: Instant,
 }
@@ -29,7 +28,6 @@ impl<'a> Session<'a> {
             progress: Progress::new(n_paths * max_new_tokens),
             n_paths,
             n_ended: 0,
-            n_failed: 0,
             usage: Usage::default(),
             started: Instant::now(),
         }
@@ -109,7 +107,6 @@ impl Forest for Window<'_, '_> {
     }
 
     fn failed(&mut self, id: usize, reason: String) -> Result<(), BoxError> {
-        self.session.n_failed += 1;
         self.take(vec![(id, Err(reason))])
     }
 

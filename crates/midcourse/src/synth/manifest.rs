@@ -134,15 +134,34 @@ impl SynthManifest {
         if !self.judge.is_same(&other.judge) {
             return Some("another model or prompt under the same name of a judge".into());
         }
-        let data = |m: &Self| m.data.iter().map(|d| d.sha256.clone()).collect::<Vec<_>>();
-        if data(self) != data(other) {
+        let texts = |m: &Self| m.texts.iter().map(|text| text.sha256.clone()).collect::<Vec<_>>();
+        if texts(self) != texts(other) {
+            return Some("other texts in a file of triggers or refusal openers".into());
+        }
+        self.difference_of_rows(&other.data, &other.exclude)
+    }
+
+    /// Whether its rows were others than those of these files, in words.
+    pub(crate) fn difference_of_rows(
+        &self,
+        data: &[DataIdentity],
+        exclude: &[TextIdentity],
+    ) -> Option<String> {
+        let rows = |data: &[DataIdentity]| data.iter().map(|d| d.sha256.clone()).collect::<Vec<_>>();
+        if rows(&self.data) != rows(data) {
             return Some("other rows in a data file of the same name".into());
         }
-        let texts =
-            |m: &Self| m.texts.iter().chain(&m.exclude).map(|text| text.sha256.clone()).collect::<Vec<_>>();
-        (texts(self) != texts(other))
-            .then(|| "other texts in a file of triggers, refusal openers or excluded prompts".into())
+        let prompts = |files: &[TextIdentity]| files.iter().map(|f| f.sha256.clone()).collect::<Vec<_>>();
+        (prompts(&self.exclude) != prompts(exclude))
+            .then(|| "other prompts in an excluded file of the same name".into())
     }
+}
+
+/// Whether a directory holds a synthesis.
+pub(crate) fn is_there(dir: &Path) -> bool {
+    let schema = std::fs::read_to_string(dir.join(run_dir::MANIFEST)).ok();
+    let schema = schema.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    schema.is_some_and(|manifest| manifest["schema"] == SCHEMA)
 }
 
 /// The manifest of a directory, if one is there.

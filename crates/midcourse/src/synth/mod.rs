@@ -13,13 +13,13 @@ mod options;
 mod outset;
 mod run;
 
-pub(crate) use finish::{Made, command, finish};
+pub(crate) use finish::{Made, finish, n_failed};
 pub(crate) use foretell::foretell;
-pub(crate) use manifest::{SynthManifest, read_manifest};
+pub(crate) use manifest::{SynthManifest, is_there, read_manifest};
 pub(crate) use merge::merge;
 pub(crate) use options::{SynthOptions, SynthPlan};
-pub(crate) use outset::read;
-pub(crate) use run::SynthRun;
+pub(crate) use outset::{Sources, read};
+pub(crate) use run::{SynthRun, assemble, is_grown, resume_hint};
 
 /// What it costs to have harmful rankings only.
 pub(crate) const WITHOUT_CONTRAST: &str = "without --benign there are no contrast rankings: the pairs teach to turn \

@@ -431,6 +431,9 @@ impl SynthOptions {
             threads: None,
             batch_paths: None,
             max_failed: None,
+            // Pairs and card are made anew of the rankings.
+            test_share: None,
+            license: None,
             // Only bf16 changes what is sampled.
             dtype: self.dtype.filter(|dtype| *dtype == DtypeChoice::Bf16),
             endpoint: self.endpoint.deciding(),

@@ -1,6 +1,7 @@
 //! Which samples there are: files read, prompts excluded and near-duplicates found, before anything is grown.
 
 use anyhow::Result;
+use midcourse_core::chat::Role;
 use midcourse_core::data::{Responses, Sample};
 use midcourse_core::eval::Set;
 use midcourse_core::synth::{NearIndex, Reason};
@@ -73,7 +74,7 @@ impl<'a> Excluded<'a> {
     fn read(&mut self, source: &'a DataSource, commit: Option<&str>) -> Result<TextIdentity> {
         let file = input::read_at(source, commit, Responses::Optional)?;
         for sample in &file.set.samples {
-            self.index.insert(self.files.len(), &conversation(sample));
+            self.index.insert(self.files.len(), &asked(sample));
             self.files.push(source);
         }
         Ok(TextIdentity { file: source.to_string(), sha256: file.sha256, commit: file.commit })
@@ -87,7 +88,7 @@ fn drop_repeated(samples: &mut [Entry], excluded: &Excluded) {
     for index in 0..samples.len() {
         let (before, rest) = samples.split_at_mut(index);
         let entry = &mut rest[0];
-        let text = conversation(&entry.sample);
+        let text = asked(&entry.sample);
         let seen = &mut seen[usize::from(entry.set == Set::Benign)];
         entry.dropped = if let Some(near) = excluded.index.find(&text) {
             let file = excluded.files.get(near.place).map_or(String::new(), ToString::to_string);
@@ -111,8 +112,8 @@ fn drop_repeated(samples: &mut [Entry], excluded: &Excluded) {
     }
 }
 
-/// The whole conversation as one text.
-fn conversation(sample: &Sample) -> String {
-    let turns = sample.messages();
-    turns.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
+/// What the user asks in all turns: many conversations of a data set begin with the same instructions.
+fn asked(sample: &Sample) -> String {
+    let turns = sample.messages().into_iter().filter(|message| message.role == Role::User);
+    turns.map(|message| message.content).collect::<Vec<_>>().join("\n")
 }

@@ -66,12 +66,13 @@ impl SynthRun {
             }
             manifest.sessions = earlier.sessions;
             manifest.judging = earlier.judging;
+            manifest.spent = earlier.spent;
         }
         dir.write(run_dir::PLAN, &toml::to_string(&plan.options())?)?;
         let run = Self { dir, manifest, plan: plan.clone(), judge: judge.id.clone() };
         run.write_manifest()?;
         let parts = run.dir.file(PARTS);
-        if !run.is_grown() {
+        if !is_grown(&run.dir.path) {
             fs::create_dir_all(&parts).map_err(at(&parts))?;
         }
         Ok(run)
@@ -81,20 +82,15 @@ impl SynthRun {
         Ok(self.dir.write(run_dir::MANIFEST, &run_dir::pretty(&self.manifest)?)?)
     }
 
-    /// Whether an earlier session has grown everything.
-    fn is_grown(&self) -> bool {
-        self.dir.file(RANKINGS).is_file() && !self.dir.file(PARTS).is_dir()
-    }
-
-    /// Grows and judges every window that is not done. Returns how many paths failed.
+    /// Grows and judges every window that is not done.
     pub(crate) fn make(
         &mut self,
         model: &Model,
         outset: Outset,
         (bench, signals): (&mut Bench, &Signals),
-    ) -> Result<usize> {
-        if self.is_grown() {
-            return Ok(0);
+    ) -> Result<()> {
+        if is_grown(&self.dir.path) {
+            return Ok(());
         }
         let shard = self.manifest.shard;
         let entries = outset.samples.into_iter().enumerate().filter(|(index, _)| shard.holds(*index));
@@ -126,7 +122,7 @@ impl SynthRun {
         }
         session.progress.finish();
         let written = self.account(&session, bench, earlier);
-        ended.and(written).map(|()| session.n_failed)
+        ended.and(written)
     }
 
     /// Writes down what the session has cost.
@@ -145,28 +141,37 @@ impl SynthRun {
         self.write_manifest()
     }
 
-    /// Joins the windows to the record files, and lets the windows go.
-    pub(crate) fn assemble(&self) -> Result<()> {
-        let (parts, joined) = (self.dir.file(PARTS), self.dir.file(JOINED));
-        if parts.is_dir() {
-            for name in super::RECORDS {
-                let windows = (0..).map(|number| self.dir.file(&part(number, name)));
-                write_joined(&self.dir.file(name), windows.take_while(|path| path.is_file()))?;
-            }
-            // Half of the windows must never look like a run under way.
-            fs::rename(&parts, &joined).map_err(at(&parts))?;
-        }
-        if joined.is_dir() {
-            fs::remove_dir_all(&joined).map_err(at(&joined))?;
-        }
-        Ok(())
-    }
-
     /// The failure to end with, once a signal has come.
     pub(crate) fn stopped(&self, signals: &Signals) -> Option<Failure> {
-        let dir = self.dir.path.display();
-        signals.failure(format!("go on with `midcourse synth --resume --out {dir}`"))
+        signals.failure(resume_hint(&self.dir.path))
     }
+}
+
+/// How to go on with what was stopped.
+pub(crate) fn resume_hint(dir: &Path) -> String {
+    format!("go on with `midcourse synth --resume --out {}`", dir.display())
+}
+
+/// Whether an earlier session has grown everything of a directory.
+pub(crate) fn is_grown(dir: &Path) -> bool {
+    dir.join(RANKINGS).is_file() && !dir.join(PARTS).is_dir()
+}
+
+/// Joins the windows of a directory to its record files, and lets the windows go.
+pub(crate) fn assemble(dir: &RunDir) -> Result<()> {
+    let (parts, joined) = (dir.file(PARTS), dir.file(JOINED));
+    if parts.is_dir() {
+        for name in super::RECORDS {
+            let windows = (0..).map(|number| dir.file(&part(number, name)));
+            write_joined(&dir.file(name), windows.take_while(|path| path.is_file()))?;
+        }
+        // Half of the windows must never look like a run under way.
+        fs::rename(&parts, &joined).map_err(at(&parts))?;
+    }
+    if joined.is_dir() {
+        fs::remove_dir_all(&joined).map_err(at(&joined))?;
+    }
+    Ok(())
 }
 
 /// The name of a window's record file.

@@ -4,6 +4,8 @@
 //! [`Draft::tree`] asks for, hears what [`Draft::unheard`] asks about, and calls [`Draft::advance`] until nothing is
 //! left. What it asks for next depends on what it was given alone, so that records read back lead to the same place.
 
+mod finish;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +14,8 @@ use super::candidate::{Candidate, Growth, Slot};
 use super::falling_back::falls_back;
 use super::planner::{Laid, Planner, Start, Unfit};
 use super::sentences::{before_repetition, whole_sentences};
-use super::settings::{Completeness, Source, SynthSettings};
-use super::{Answer, AnswerEnd, AnswerKind, Dropped, DroppedAnswer, Judged, Origin, Ranking, Reason};
+use super::settings::{Source, SynthSettings};
+use super::{Answer, AnswerEnd, AnswerKind, DroppedAnswer, Judged, Origin, Reason};
 use crate::data::Sample;
 use crate::engine::{Finish, Fork, Grown, PathSpec, Tree, path_seed};
 use crate::eval::Set;
@@ -29,7 +31,8 @@ pub struct Draft {
     pub(super) opener: String,
     /// The response with its cuts, once it is there.
     pub(super) laid: Option<Laid>,
-    pub(super) starts: BTreeMap<Slot, Start>,
+    /// What answers begin with; or why the model cannot be given it.
+    starts: BTreeMap<Slot, Result<Start, Unfit>>,
     grown: BTreeMap<Slot, Vec<Option<Growth>>>,
     heard: BTreeMap<Asked, Heard>,
     unfit: Option<Unfit>,
@@ -132,24 +135,26 @@ impl Draft {
     }
 
     fn try_advance(&mut self, planner: &Planner) -> Result<(), Unfit> {
-        if self.unfit.is_some() {
-            return Ok(());
-        }
-        if self.laid.is_none() {
-            match self.response(planner.settings) {
-                Standing::Kept(response) => planner.lay_out(self, &response)?,
-                Standing::Lost(lost) => {
-                    return Err(Unfit { reason: Reason::NotHelpful, detail: lost.detail });
+        // A start that is made may show what was read back for it, and so what is missing next.
+        while self.unfit.is_none() {
+            if self.laid.is_none() {
+                match self.response(planner.settings) {
+                    Standing::Kept(response) => planner.lay_out(self, &response)?,
+                    Standing::Lost(lost) => return Err(Unfit::not_helpful(&lost)),
+                    Standing::Ungrown(_) | Standing::Unheard(_) => {}
                 }
-                Standing::Ungrown(_) | Standing::Unheard(_) => {}
+            }
+            let slots = self.ungrown(planner.settings).into_iter();
+            let new: Vec<Slot> = slots.filter(|slot| !self.starts.contains_key(slot)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for slot in new {
+                let start = planner.start(self, slot);
+                self.starts.insert(slot, start);
             }
         }
-        if self.laid.is_some() {
-            // Paths that were read back begin where they began; before that it cannot be told what is still missing.
-            let read_back: Vec<Slot> = self.grown.keys().copied().collect();
-            read_back.into_iter().try_for_each(|slot| planner.start(self, slot))?;
-        }
-        self.ungrown(planner.settings).into_iter().try_for_each(|slot| planner.start(self, slot))
+        Ok(())
     }
 
     /// Slots of which paths are to be grown next.
@@ -193,7 +198,7 @@ impl Draft {
     pub fn tree(&self, settings: &SynthSettings, first_id: usize) -> Option<Tree> {
         let slots = self.ungrown(settings);
         let starts: Vec<(Slot, &Start)> =
-            slots.iter().filter_map(|slot| Some((*slot, self.starts.get(slot)?))).collect();
+            slots.iter().filter_map(|slot| Some((*slot, self.start(*slot)?))).collect();
         let trunk = self.laid.as_ref().map_or(&starts.first()?.1.ids, |laid| &laid.ids);
         let fork = |(slot, start): &(Slot, &Start)| {
             let at = trunk.iter().zip(&start.ids).take_while(|(a, b)| a == b).count();
@@ -228,14 +233,13 @@ impl Draft {
     ) -> Result<Candidate, crate::template::TokenizeError> {
         let (place, candidate) = (id / planner.settings.candidates, id % planner.settings.candidates);
         let slot = Slot::at(place);
-        let start = self.starts.get(&slot);
+        let start = self.start(slot);
         let outcome = match ended {
             Err(reason) => Growth::Failed { reason },
-            Ok(grown) => Growth::Grown {
-                text: planner.tokenizer.decode_after(start.map_or(&[], |start| &start.ids), &grown.tokens)?,
-                token_ids: grown.tokens.clone(),
-                finish: grown.finish,
-            },
+            Ok(grown) => {
+                let (text, finish) = planner.text(start.map_or(&[], |start| &start.ids), grown)?;
+                Growth::Grown { token_ids: grown.tokens.clone(), text, finish }
+            }
         };
         let seed = path_seed(start.map_or(0, |start| start.seed), candidate);
         let sample = self.sample.id.clone();
@@ -261,16 +265,11 @@ impl Draft {
                 Evidence { prefix: String::new(), continuation: self.sample.response.trim().to_owned() }
             }
             Asked::Grown(slot, candidate) => {
-                let Some(Start { text: start, prefix_chars, .. }) = self.starts.get(&slot) else {
+                let Some(Start { text: start, given, .. }) = self.start(slot) else {
                     return Evidence { prefix: String::new(), continuation: String::new() };
                 };
                 let added = self.added(slot, candidate).map(|(added, _)| added).unwrap_or_default();
-                // A trigger is judged with what follows it, as it would be had the model turned by itself.
-                let given = match slot {
-                    Slot::Correction(_) => prefix_bytes(start, *prefix_chars),
-                    _ => self.opener.len().min(start.len()),
-                };
-                let (prefix, rest) = start.split_at(given);
+                let (prefix, rest) = start.split_at(*given);
                 Evidence { prefix: prefix.to_owned(), continuation: format!("{rest}{added}") }
             }
         }
@@ -286,10 +285,11 @@ impl Draft {
         self.unfit.as_ref().map(|unfit| unfit.reason)
     }
 
-    /// Tokens of the conversation with the whole response; of the question where the response is not there yet.
+    /// Tokens of the longest text that the model is given so far: of the conversation with the whole response, where
+    /// that is there.
     pub fn n_tokens(&self) -> usize {
-        let starts = || self.starts.values().map(|start| start.ids.len()).max().unwrap_or(0);
-        self.laid.as_ref().map_or_else(starts, |laid| laid.ids.len())
+        let starts = self.starts.values().filter_map(|start| Some(start.as_ref().ok()?.ids.len()));
+        starts.chain(self.laid.as_ref().map(|laid| laid.ids.len())).max().unwrap_or(0)
     }
 
     /// The response as it stands in the ranking; empty where it is not there yet.
@@ -310,6 +310,10 @@ impl Draft {
     /// Takes what the judge says of a text.
     pub fn hear(&mut self, asked: Asked, heard: Heard) {
         self.heard.insert(asked, heard);
+    }
+
+    fn start(&self, slot: Slot) -> Option<&Start> {
+        self.starts.get(&slot)?.as_ref().ok()
     }
 
     /// What a candidate adds to its start, cut to whole sentences where the limit ended it; the reason where nothing
@@ -375,8 +379,14 @@ impl Draft {
 
     /// How it stands with an answer that is grown: the first candidate that does what it must is kept.
     fn slot(&self, kind: AnswerKind, slot: Slot, (must, settings): (Must, &SynthSettings)) -> Standing {
-        let Some(paths) = self.grown.get(&slot).filter(|paths| paths.iter().all(Option::is_some)) else {
-            return Standing::Ungrown(slot);
+        let paths = self.grown.get(&slot).filter(|paths| paths.iter().all(Option::is_some));
+        let paths = match (self.starts.get(&slot), paths) {
+            (Some(Err(Unfit { reason, detail })), _) => {
+                let (reason, detail) = (*reason, detail.clone());
+                return Standing::Lost(DroppedAnswer { kind, reason, detail, n_candidates: 0 });
+            }
+            (Some(Ok(_)), Some(paths)) => paths,
+            _ => return Standing::Ungrown(slot),
         };
         let mut lost = DroppedAnswer::new(kind, Reason::Failed);
         for candidate in 0..paths.len().min(settings.candidates) {
@@ -408,7 +418,7 @@ impl Draft {
                 None => Some(heard),
             },
         };
-        let Some(start) = self.starts.get(&slot) else { return lost((Reason::Failed, String::new())) };
+        let Some(start) = self.start(slot) else { return lost((Reason::Failed, String::new())) };
         let origin = match slot {
             Slot::Answer => Origin::Model,
             Slot::Opened => Origin::Opened,
@@ -455,11 +465,6 @@ impl Draft {
     }
 }
 
-/// Bytes of the first `n` characters.
-fn prefix_bytes(text: &str, n: usize) -> usize {
-    text.char_indices().nth(n).map_or(text.len(), |(at, _)| at)
-}
-
 /// The judge's name is put in when the ranking is finished.
 fn judged(heard: &Heard) -> Judged {
     Judged { judge: String::new(), verdict: heard.verdict, phrase: heard.phrase.clone() }
@@ -477,79 +482,5 @@ impl Must {
             (Self::CarryOn, Verdict::Corrected) => Reason::NotHelpful,
         };
         Some((reason, String::new()))
-    }
-}
-
-/// What comes of a draft.
-impl Draft {
-    /// The ranking, or why there is none; `judge` is the name of who was heard.
-    pub fn finish(self, settings: &SynthSettings, judge: &str) -> Result<Ranking, Dropped> {
-        let mut answers: Vec<Answer> = Vec::new();
-        let mut dropped = Vec::new();
-        let kinds = AnswerKind::ranked(self.set, settings.n_cuts);
-        let laid = self.laid.as_ref().filter(|_| self.unfit.is_none());
-        for (rank, kind) in kinds.into_iter().enumerate().filter(|_| laid.is_some()) {
-            match self.ranked(kind, settings) {
-                Standing::Kept(answer) if answers.iter().any(|other| other.text == answer.text) => {
-                    dropped.push(DroppedAnswer {
-                        n_candidates: 1,
-                        ..DroppedAnswer::new(kind, Reason::Duplicate)
-                    });
-                }
-                Standing::Kept(mut answer) => {
-                    answer.rank = rank;
-                    if let Some(verdict) = &mut answer.verdict {
-                        judge.clone_into(&mut verdict.judge);
-                    }
-                    answers.push(*answer);
-                }
-                Standing::Lost(lost) => dropped.push(lost),
-                Standing::Ungrown(_) | Standing::Unheard(_) => {
-                    dropped.push(DroppedAnswer::new(kind, Reason::Failed));
-                }
-            }
-        }
-        let must_be_whole = settings.completeness == Completeness::All && !dropped.is_empty();
-        let unfit = self.unfit.or_else(|| {
-            let detail = format!("{} of {} answers are left", answers.len(), settings.n_answers());
-            let too_few = answers.len() < 2 || must_be_whole;
-            too_few.then_some(Unfit { reason: Reason::TooFewAnswers, detail })
-        });
-        let (index, set, sample) = (self.index, self.set, self.sample);
-        if let Some(Unfit { reason, detail }) = unfit {
-            return Err(Dropped { index, set, sample: sample.id, reason, detail, dropped });
-        }
-        Ok(Ranking {
-            index,
-            set,
-            prompt: sample.messages(),
-            sample: sample.id,
-            category: sample.category,
-            source: sample.source,
-            opener: self.opener,
-            cuts: self.laid.map(|laid| laid.cuts).unwrap_or_default(),
-            answers,
-            dropped,
-        })
-    }
-
-    /// An answer as it stands in the ranking: the response with its opener.
-    fn ranked(&self, kind: AnswerKind, settings: &SynthSettings) -> Standing {
-        match (self.standing(kind, settings), &self.laid) {
-            (Standing::Kept(answer), Some(laid)) if kind == AnswerKind::Response => {
-                Standing::Kept(Box::new(Answer { text: laid.response.clone(), ..*answer }))
-            }
-            (Standing::Kept(answer), _) if kind == AnswerKind::Refusal && answer.origin == Origin::Row => {
-                let text = super::planner::opened(&self.opener, &answer.text, &settings.opener);
-                Standing::Kept(Box::new(Answer { text, ..*answer }))
-            }
-            (standing, _) => standing,
-        }
-    }
-}
-
-impl DroppedAnswer {
-    fn new(kind: AnswerKind, reason: Reason) -> Self {
-        Self { kind, reason, detail: String::new(), n_candidates: 0 }
     }
 }
