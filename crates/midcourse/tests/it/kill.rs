@@ -45,7 +45,7 @@ fn n_lines(path: &Path) -> usize {
 }
 
 /// Moments spread over the length of a run by a fixed linear congruential sequence.
-fn moments(longest: Duration) -> impl Iterator<Item = Duration> {
+pub(crate) fn moments(longest: Duration) -> impl Iterator<Item = Duration> {
     let next = |state: &u64| {
         Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
     };

@@ -27,6 +27,7 @@ mod pull;
 mod readme;
 mod records;
 mod serve;
+mod synth;
 mod tiny_gguf;
 mod tiny_model;
 mod tiny_safetensors;

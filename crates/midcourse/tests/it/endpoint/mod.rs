@@ -3,6 +3,6 @@
 mod agreement;
 mod key;
 mod matrix;
-mod proxy;
+pub(crate) mod proxy;
 mod stopped;
-mod unsupported;
+pub(crate) mod unsupported;

@@ -14,26 +14,26 @@ use crate::fixtures::{self, Fixture, MIDCOURSE};
 use crate::serve::server::Server;
 
 /// Tokens of a path at most. By them a run's own requests are told from those that survey a server.
-pub(super) const MAX_NEW_TOKENS: u64 = 48;
+pub(crate) const MAX_NEW_TOKENS: u64 = 48;
 pub(super) const N_SAMPLES: usize = 10;
 pub(super) const N_PATHS: usize = 4;
 /// Prefixes of all samples, each a request.
 pub(super) const N_REQUESTS: usize = N_SAMPLES * 3;
 
 /// A request on its way.
-pub(super) struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     pub request: &'a Request,
     upstream: &'a str,
 }
 
 /// What is done with an answer.
-pub(super) type Spoil = fn(&Exchange) -> Vec<Step>;
+pub(crate) type Spoil = fn(&Exchange) -> Vec<Step>;
 
 /// What the proxy does with one of the run's requests, by their number from 0.
 type Choose = Box<dyn Fn(usize) -> Option<Spoil> + Send + Sync>;
 
 /// A proxy; it ends when it is killed or with the process.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     pub server: FaultServer,
     state: Arc<State>,
 }
@@ -48,7 +48,7 @@ struct State {
 
 impl Exchange<'_> {
     /// The server's true answer: status, type and body.
-    pub(super) fn answer(&self) -> (String, String, Vec<u8>) {
+    pub(crate) fn answer(&self) -> (String, String, Vec<u8>) {
         let Request { line, headers, body, .. } = self.request;
         let mut stream = TcpStream::connect(self.upstream).unwrap();
         let key = headers.get("authorization").map(|key| format!("Authorization: {key}\r\n"));
@@ -80,14 +80,14 @@ impl Exchange<'_> {
 }
 
 /// A request's body, if the request is one of the run's own.
-pub(super) fn asked(request: &Request) -> Option<Value> {
+pub(crate) fn asked(request: &Request) -> Option<Value> {
     let body: Value = serde_json::from_slice(&request.body).ok()?;
     (body["max_tokens"] == MAX_NEW_TOKENS).then_some(body)
 }
 
 impl Proxy {
     /// A proxy that does with the answers to the run's requests what `choose` says, and passes the others on.
-    pub(super) fn start(
+    pub(crate) fn start(
         server: &Server,
         choose: impl Fn(usize) -> Option<Spoil> + Send + Sync + 'static,
     ) -> Self {
@@ -102,12 +102,12 @@ impl Proxy {
         Self { server: FaultServer::start(move |request| answering.answer(request)), state }
     }
 
-    pub(super) fn sound(server: &Server) -> Self {
+    pub(crate) fn sound(server: &Server) -> Self {
         Self::start(server, |_| None)
     }
 
     /// Passes everything on from now.
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.state.is_healed.store(true, Ordering::SeqCst);
     }
 
@@ -120,7 +120,7 @@ impl Proxy {
     }
 
     /// Requests of the run that came.
-    pub(super) fn n_asked(&self) -> usize {
+    pub(crate) fn n_asked(&self) -> usize {
         self.state.n_asked.load(Ordering::SeqCst)
     }
 
@@ -170,7 +170,7 @@ pub(super) fn fixture() -> Fixture {
 }
 
 /// The name of the fixture's script.
-pub(super) fn script(fixture: &Fixture) -> String {
+pub(crate) fn script(fixture: &Fixture) -> String {
     format!("scripted:{}", fixture.path("script.jsonl").display())
 }
 

@@ -18,7 +18,7 @@ fn chat(text: &str, n_prompt: usize) -> Vec<Step> {
 }
 
 /// A server that can only chat: it answers every conversation with a new turn.
-fn chats_only(request: &Request) -> Vec<Step> {
+pub(crate) fn chats_only(request: &Request) -> Vec<Step> {
     match request.line.as_str() {
         "GET /v1/models" => fault_server::json(r#"{"data":[{"id":"m","owned_by":"somebody"}]}"#),
         "POST /v1/chat/completions" => {
