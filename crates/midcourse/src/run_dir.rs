@@ -189,6 +189,11 @@ impl Lines {
         Ok(self.line.ends_with(b"\n"))
     }
 
+    /// Whether something stands after the last whole line, when the end is reached.
+    pub(crate) fn is_torn(&self) -> bool {
+        !self.line.is_empty()
+    }
+
     /// The line, with what ends it.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.line

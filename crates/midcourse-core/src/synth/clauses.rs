@@ -266,7 +266,8 @@ impl<'a> Reader<'a> {
             return false;
         }
         let letters = self.text[..start].chars().rev().take(ABBREVIATION_LETTERS);
-        let mut word: Vec<char> = letters.take_while(|c| c.is_alphanumeric()).collect();
+        let mut word: Vec<char> =
+            letters.take_while(|c| c.is_alphanumeric() || ['\'', '’'].contains(c)).collect();
         word.reverse();
         if let [only] = word[..] {
             return only.is_alphabetic() && !is_wide(only) && only != 'I';

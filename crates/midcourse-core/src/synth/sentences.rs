@@ -67,6 +67,8 @@ mod tests {
         for marked in [
             "That is unfair.| I would rath",
             "I can't help with that.|",
+            "I won't.| I just can",
+            "No, I can’t.| It is",
             "He said \"no.\"| Then",
             "(It is unfair.)|",
             "**Stop.**| I",
@@ -99,7 +101,7 @@ mod tests {
         for marked in [
             "I won't.| I WON'T! I won't.",
             "It is unfair.\n\nAsk her.|\n\nIt is unfair.\n\nAsk her.",
-            "Be fair:\n- ask\n- wait|\n- ask\n- wait",
+            "- ask\n- wait|\n- ask\n- wait",
             "No, no, no. Really, no.|",
             "这样不公平。|这样不公平。",
             "|",

@@ -139,14 +139,14 @@ impl Drop for Dataset {
     }
 }
 
-/// Removes a directory of Parquet files; what else is in it is somebody's, and stays.
+/// Removes a directory of files of splits; what else is in it is somebody's, and stays.
 fn remove_dir(dir: &Path) -> Result<(), StorageError> {
     if !dir.exists() {
         return Ok(());
     }
     let is_ours = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.ends_with(".parquet") || name.ends_with(".parquet.new")
+        Split::ALL.iter().any(|split| name.starts_with(&format!("{}-", split.name())))
     };
     let files: Vec<PathBuf> =
         fs::read_dir(dir).map_err(at(dir))?.flatten().map(|entry| entry.path()).collect();

@@ -176,7 +176,7 @@ impl Records {
         struct Place {
             index: usize,
         }
-        let is_there = self.lines.advance()?;
+        let is_there = self.lines.advance()? || self.lines.is_torn();
         self.next = if is_there { Some(self.lines.record::<Place>()?.index) } else { None };
         Ok(())
     }

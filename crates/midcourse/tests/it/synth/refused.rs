@@ -145,7 +145,6 @@ fn a_run_goes_on_with_its_own_settings_only() {
         (&["--decoding", "sample"], "decoding = "),
         (&["--shard", "1/2"], "shard"),
         (&["--limit", "3"], "limit"),
-        (&["--test-share", "0.5"], "test-share = "),
         (&["--preset", "paper"], "cut-rule = "),
         (&["--judge", "strings"], "judge = "),
         (&["--system", "none"], "system = "),
@@ -175,13 +174,17 @@ fn a_run_goes_on_with_its_own_files_only() {
     run(&fixture, "run", &texts);
     halve(&fixture, "run");
     let row = jsonl([json!({"prompt": prompt(0), "response": response(3)})]);
-    let texts = "other texts in a file of triggers, refusal openers or excluded prompts";
+    let texts = "other texts in a file of triggers or refusal openers";
     for (name, bytes, named) in [
         ("data.jsonl", row.as_str(), "other rows in a data file of the same name"),
         ("benign.jsonl", &row, "other rows in a data file of the same name"),
         ("triggers.txt", "But no, it would be unfair.\n", texts),
         ("openers.txt", "I will not help.\n", texts),
-        ("exclude.jsonl", "{\"prompt\":\"May I borrow a cup?\"}\n", texts),
+        (
+            "exclude.jsonl",
+            "{\"prompt\":\"May I borrow a cup?\"}\n",
+            "other prompts in an excluded file of the same name",
+        ),
         ("script.jsonl", "{\"match\":\"\",\"continuations\":[\" no.\"]}\n", "another model file"),
     ] {
         let earlier = fixture.read(name);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{assert_same, fixture, json_of, jsonl, prompt, records, refused, response, run, synth};
+use super::{assert_same, fixture, json_of, jsonl, prompt, records, refused, response, run};
 use crate::fixtures::{self, Fixture};
 
 fn merge(fixture: &Fixture, shards: &[&str], out: &str) -> Vec<String> {
@@ -51,7 +51,8 @@ fn a_shard_of_which_nothing_is_left_is_joined_with_the_others() {
     fixture.write("data.jsonl", jsonl(rows.collect::<Vec<_>>()));
     fixture.write("benign.jsonl", jsonl([json!({"prompt": prompt(9), "response": "Read."})]));
     run(&fixture, "whole", &[]);
-    refused(&synth(&fixture, "1", &["--shard", "1/2"]), 3, &["expected rankings, found none"]);
+    let said = run(&fixture, "1", &["--shard", "1/2"]).stderr;
+    assert!(said.contains("no prompt of this shard has a ranking"), "{said}");
     run(&fixture, "2", &["--shard", "2/2"]);
     fixtures::run(&merge(&fixture, &["1", "2"], "joined")).done();
     assert_same(&fixture, "joined", "whole");
@@ -83,7 +84,7 @@ fn shards_that_are_not_those_of_one_run_are_refused() {
         (&["1", "2", "3", "2"], 3, &["/2: shard 2/3 is there twice"]),
         (&["1", "1", "2", "3"], 3, &["/1: shard 1/3 is there twice"]),
         (&["1", "half", "3"], 3, &["/half: expected a shard of 3, found 2/2"]),
-        (&["1", "seed", "3"], 3, &["/seed: the shard was made with seed = 7", "unlike "]),
+        (&["1", "seed", "3"], 3, &["/seed: the shard was made with seed = 7", "/1 with 0"]),
         (&["1", "cuts", "3"], 3, &["/cuts: the shard was made with cuts = 3"]),
         (
             &["1", "data", "3"],
