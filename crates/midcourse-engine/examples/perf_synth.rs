@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         context: model.engine.context(),
     };
     let samples = set.samples.into_iter().take(N_PROMPTS).enumerate();
-    let mut forest = Drafts {
+    let mut forest = Grove {
         planner,
         drafts: samples.map(|(at, sample)| Draft::new(&planner, at, Set::Harmful, sample)).collect(),
         next: 0,
@@ -90,7 +90,7 @@ fn settings() -> SynthSettings {
     }
 }
 
-struct Drafts<'a> {
+struct Grove<'a> {
     planner: Planner<'a>,
     drafts: Vec<Draft>,
     next: usize,
@@ -100,7 +100,7 @@ struct Drafts<'a> {
     peak_rss_mb: f64,
 }
 
-impl Drafts<'_> {
+impl Grove<'_> {
     /// Begins another round, if a draft asks for one.
     fn asks(&mut self) -> bool {
         self.next = 0;
@@ -120,7 +120,7 @@ impl Drafts<'_> {
     }
 }
 
-impl Forest for Drafts<'_> {
+impl Forest for Grove<'_> {
     fn plant(&mut self) -> Option<Tree> {
         while let Some(draft) = self.drafts.get(self.next) {
             let first_id = self.next * Draft::n_ids(self.planner.settings);
