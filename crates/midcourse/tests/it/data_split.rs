@@ -53,7 +53,7 @@ fn nothing_is_written_over_and_no_side_is_empty() {
     let before = fixture.read("out/train.jsonl");
     let again = split(&fixture, "rows.jsonl", &["--eval-share", "0.6"]);
     assert_eq!(again.code, 5);
-    assert!(again.stderr.contains("out/train.jsonl: the file is already there"), "{}", again.stderr);
+    assert!(again.stderr.contains("out/train.jsonl: something is already there"), "{}", again.stderr);
     assert_eq!(fixture.read("out/train.jsonl"), before);
     std::fs::remove_dir_all(fixture.path("out")).unwrap();
     for (share, code, named) in [
