@@ -78,7 +78,7 @@ impl Made {
             file: data.file.clone(),
             format: data.format.clone(),
             sha256: data.sha256.clone(),
-            licenses: licenses.clone(),
+            licenses: self.options.license.clone().map_or_else(|| licenses.clone(), |license| vec![license]),
         });
         let mut dropped: BTreeMap<Reason, usize> = BTreeMap::new();
         for (reason, n) in summary.sets.iter().flat_map(|set| &set.dropped) {

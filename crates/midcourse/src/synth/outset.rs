@@ -46,7 +46,7 @@ pub(crate) fn read(plan: &SynthPlan, recorded: Option<&SynthManifest>) -> Result
         let file = input::read_at(source, commit, responses)?;
         let identity = DataIdentity::of(set, source, &file);
         say(&identity.summary());
-        sources.licenses.push(plan.license.clone().map_or(file.licenses, |license| vec![license]));
+        sources.licenses.push(file.licenses);
         let limit = plan.limit.unwrap_or(usize::MAX);
         let entry = |sample| Entry { set, sample, dropped: None };
         samples.extend(file.set.samples.into_iter().take(limit).map(entry));
