@@ -3,7 +3,7 @@
 //! This crate says *what* is measured: samples, prefixes, trials, verdicts, rates. It does no input or
 //! output and reads no clock, no environment and no global randomness; a model is a trait
 //! ([`engine::Continue`]). Modules depend on each other one way: [`chat`] and
-//! [`data`], then [`template`], [`engine`], [`judge`], [`metrics`], [`eval`], [`synth`], [`report`].
+//! [`data`], then [`template`], [`engine`], [`judge`], [`metrics`], [`eval`], [`synth`], [`train`], [`report`].
 
 pub mod chat;
 pub mod data;
@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod report;
 pub mod synth;
 pub mod template;
+pub mod train;
 
 mod error;
 
