@@ -93,6 +93,16 @@ pub enum Error {
         /// Size of the vocabulary.
         vocab: usize,
     },
+    /// The values of an adapter, or of its optimiser, are those of another one.
+    #[error(
+        "expected the values of {expected} matrices of an adapter in their sizes, found {found} or other sizes"
+    )]
+    OtherAdapter {
+        /// Matrices of the adapter.
+        expected: usize,
+        /// Matrices that were given.
+        found: usize,
+    },
     /// A script for the scripted engine cannot be used.
     #[error("{}: {problem}", path.display())]
     Script {
@@ -152,6 +162,7 @@ impl Error {
             Self::NotFinite { .. } => "the weights are damaged or overflow; check the file's hash",
             Self::TooLong { .. } => "shorten the row or choose a model with a longer context",
             Self::Script { .. } => "a script is JSONL of {\"match\": text, \"continuations\": [text, …]}",
+            Self::OtherAdapter { .. } => "adapter and state must come from the same run",
             Self::Tensor(_) => "this is a defect of midcourse or of the model file; please report it",
         }
     }

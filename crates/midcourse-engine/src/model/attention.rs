@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::config::{LayerConfig, MAX_HEAD_DIM, ModelConfig};
 use super::decoder::Row;
 use super::kernels::{LANES, add_scaled, cap_values, dot, norm_row, softmax, vectorised, with_values};
+use super::loader::QkNorm;
 use super::product::{Matrix, Product, ROWS as QUERIES};
 use super::rotary::rotate;
 use crate::Result;
@@ -21,15 +22,6 @@ use crate::tree::{GrownHead, HeadKv, TokenTree};
 
 /// Rows of one tree that one task takes.
 const ROWS_PER_TASK: usize = 16;
-
-/// Norms of the heads of queries and keys.
-#[derive(Debug)]
-pub(crate) struct QkNorm {
-    /// `head_dim` weights.
-    pub query: Vec<f32>,
-    /// `head_dim` weights.
-    pub key: Vec<f32>,
-}
 
 /// What the attention of all layers over the same rows has in common.
 pub(crate) struct Attention<'a> {

@@ -113,6 +113,23 @@ fn shown(config: &Value, field: &str) -> String {
     config.get(field).map_or("none".into(), |value| value.to_string().chars().take(80).collect())
 }
 
+/// What an adapter calls the projections that it adapts.
+#[derive(Debug)]
+pub(crate) struct AdapterNames(Names);
+
+impl AdapterNames {
+    /// `names` are those of the checkpoint that is adapted.
+    pub(super) fn new(names: Names) -> Self {
+        Self(names.behind(PREFIX))
+    }
+
+    /// The name of a projection, behind PEFT's prefix.
+    pub(crate) fn of(&self, slot: Slot) -> String {
+        let weight = self.0.of(slot, "weight");
+        weight.strip_suffix(".weight").unwrap_or(&weight).to_owned()
+    }
+}
+
 /// An adapter on its way into a model.
 pub(crate) struct Merging<'a> {
     adapter: &'a Adapter,

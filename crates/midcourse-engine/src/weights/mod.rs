@@ -15,7 +15,7 @@ mod names;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-pub(crate) use adapter::{Adapter, Merging};
+pub(crate) use adapter::{Adapter, AdapterNames, Merging};
 pub(crate) use index::{RawTensor, TensorIndex};
 use names::Names;
 pub(crate) use names::{Part, Slot};
@@ -109,6 +109,13 @@ impl ModelFiles {
         // An adapter of a GGUF file's model was made on its checkpoint.
         let index = if let Self::Safetensors(dir) = self { dir.index()? } else { &none };
         Ok(Merging::new(adapter, config, safetensors::SafetensorsDir::names(index, config)))
+    }
+
+    /// What an adapter of the model calls what it adapts.
+    pub(crate) fn adapter_names(&self, config: &ModelConfig) -> Result<AdapterNames> {
+        let none = TensorIndex::default();
+        let index = if let Self::Safetensors(dir) = self { dir.index()? } else { &none };
+        Ok(AdapterNames::new(safetensors::SafetensorsDir::names(index, config)))
     }
 
     fn index(&self) -> Result<&TensorIndex> {

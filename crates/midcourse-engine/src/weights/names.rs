@@ -32,6 +32,14 @@ pub(crate) enum Part {
     NormAfterMlp,
 }
 
+impl Part {
+    /// The last part of a projection's name in checkpoints, which adapters call their target.
+    pub(crate) fn projection_name(self) -> &'static str {
+        let name = safetensors(self, BlockNorms::Before);
+        name.rsplit('.').next().unwrap_or(name)
+    }
+}
+
 /// How a file names its tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Names {
