@@ -16,3 +16,4 @@ mod special_text;
 mod surveys;
 mod templates;
 mod tokenizers;
+mod trl;
