@@ -6,6 +6,8 @@
 //!
 //! Source: TRL, "Dataset formats and types", preference; `extract_prompt` of `trl/data_utils.py` (1.x).
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::format::Container;
@@ -76,8 +78,10 @@ impl Form {
 }
 
 /// Whether columns are those of pairs.
-pub fn are_pairs<'a>(columns: impl Iterator<Item = &'a str> + Clone) -> bool {
-    ["chosen", "rejected"].iter().all(|name| columns.clone().any(|column| column == *name))
+pub fn are_pairs<'a>(columns: impl IntoIterator<Item = &'a str>) -> bool {
+    let sides = ["chosen", "rejected"];
+    let found: BTreeSet<&str> = columns.into_iter().filter(|column| sides.contains(column)).collect();
+    found.len() == sides.len()
 }
 
 /// Pairs in the reading, from one file or from several in turn.
@@ -277,7 +281,7 @@ mod tests {
 
     #[test]
     fn columns_tell_pairs() {
-        assert!(are_pairs(["chosen", "rejected", "score"].into_iter()));
-        assert!(!are_pairs(["prompt", "chosen"].into_iter()));
+        assert!(are_pairs(["chosen", "rejected", "score"]));
+        assert!(!are_pairs(["chosen", "chosen"]));
     }
 }

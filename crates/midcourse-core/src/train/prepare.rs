@@ -52,6 +52,9 @@ struct Written<T> {
 /// Why something is dropped, and more in words.
 type Why = (DropReason, String);
 
+/// Something, or why it is dropped.
+type Found<T> = std::result::Result<T, Why>;
+
 impl Prepared {
     /// Pairs of all examples.
     pub fn n_pairs(&self) -> usize {
@@ -145,14 +148,14 @@ impl Preparing<'_> {
     }
 
     /// The tokens of a whole conversation.
-    fn answer<T: Say>(&self, prompt: &T, answer: &T) -> Result<std::result::Result<Vec<TokenId>, Why>> {
+    fn answer<T: Say>(&self, prompt: &T, answer: &T) -> Result<Found<Vec<TokenId>>> {
         if answer.is_blank() {
             return Ok(Err((DropReason::Empty, String::new())));
         }
         settled(answer.conversation(prompt, self))
     }
 
-    fn prompt<T: Say>(&self, prompt: &T) -> Result<std::result::Result<Vec<TokenId>, Why>> {
+    fn prompt<T: Say>(&self, prompt: &T) -> Result<Found<Vec<TokenId>>> {
         if prompt.is_blank() {
             return Ok(Err((DropReason::Empty, String::new())));
         }
@@ -162,7 +165,7 @@ impl Preparing<'_> {
             .and_then(|tokens| if fits(&tokens) { Ok(tokens) } else { Err(self.too_long(tokens.len())) }))
     }
 
-    fn within_limit(&self, conversation: Conversation) -> std::result::Result<Conversation, Why> {
+    fn within_limit(&self, conversation: Conversation) -> Found<Conversation> {
         let n_tokens = conversation.tokens.len();
         if n_tokens > self.max_tokens { Err(self.too_long(n_tokens)) } else { Ok(conversation) }
     }
@@ -180,9 +183,7 @@ fn bare(id: String, prompt: Vec<Message>) -> Example {
 
 /// Tells of every correction how much of the response it keeps. A response that is dropped later counts as well: what
 /// stands before a turn is never taught, not even then.
-fn part_from_response(
-    answers: Vec<std::result::Result<(Option<AnswerKind>, Vec<TokenId>), Why>>,
-) -> Vec<std::result::Result<Conversation, Why>> {
+fn part_from_response(answers: Vec<Found<(Option<AnswerKind>, Vec<TokenId>)>>) -> Vec<Found<Conversation>> {
     let is_response = |answer: &&(Option<AnswerKind>, Vec<TokenId>)| answer.0 == Some(AnswerKind::Response);
     let response = answers.iter().flatten().find(is_response).map(|(_, tokens)| tokens.clone());
     let conversation = |(kind, tokens): (Option<AnswerKind>, Vec<TokenId>)| {
@@ -194,7 +195,7 @@ fn part_from_response(
 }
 
 /// An error that a single row can have is a reason to drop it; another one ends the run.
-fn settled(tokens: Result<Vec<TokenId>>) -> Result<std::result::Result<Vec<TokenId>, Why>> {
+fn settled(tokens: Result<Vec<TokenId>>) -> Result<Found<Vec<TokenId>>> {
     match tokens {
         Ok(tokens) => Ok(Ok(tokens)),
         Err(error @ Error::Template { .. }) => Ok(Err((DropReason::Unwritable, error.to_string()))),

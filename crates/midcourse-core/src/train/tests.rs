@@ -195,6 +195,24 @@ fn an_answer_that_begins_another_has_an_empty_branch() {
     assert!(recovery.weight() == 0.0 && recovery.loss(&[], &[]).value == 0.0);
 }
 
+/// Conversations that do not begin with the prompt at all: their first tokens follow nothing.
+#[test]
+fn a_first_token_counts_but_is_not_scored() {
+    let mut pair = example(None, &[(None, vec![1]), (None, vec![2])]);
+    let conversation = |tokens: &[TokenId]| super::example::Conversation {
+        kind: None,
+        tokens: tokens.to_vec(),
+        shared: None,
+    };
+    pair.grow(&[9], vec![conversation(&[1, 2, 3]), conversation(&[4, 5])]);
+    let lengths: Vec<_> = pair.answers.iter().map(|answer| (answer.n_tokens, answer.nodes.len())).collect();
+    assert_eq!((pair.n_prompt, lengths), (0, vec![(3, 2), (2, 1)]));
+    for objective in Objective::ALL {
+        let terms = Terms::of(&pair, &settings(objective));
+        assert!(terms.scored().iter().all(|&node| pair.trie.parent(node).is_some()));
+    }
+}
+
 /// The loss of pairs one at a time, as a trainer of pairs computes it: from whole sequences.
 fn pair_by_pair(example: &Example, settings: &ObjectiveSettings) -> (f64, Vec<f64>) {
     let mut value = 0.0;
