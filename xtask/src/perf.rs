@@ -1,6 +1,7 @@
 //! `cargo xtask perf eval`: how fast an evaluation runs, and how fast the released scripts' flow does the same.
 //! `cargo xtask perf dtype`: what each form of the weights costs.
 //! `cargo xtask perf synth`: the same of making preferences, and how fast pairs are written and in how much memory.
+//! `cargo xtask perf train`: how fast a ranking is trained on, and how fast TRL does the same.
 //!
 //! The engine's own programs measure themselves against candle's product; the peer is a script in `perf/peers`. With
 //! a peer the two take turns (ours, peer, ours, peer, ours), because a machine's speed drifts: only what was
@@ -9,13 +10,15 @@
 mod dtype;
 mod figures;
 mod pairs;
+mod train;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use figures::{Figures, OurRun, PeerRun};
 
-const USAGE: &str = "usage: cargo xtask perf eval|synth [--peers] [--json]\n       cargo xtask perf dtype";
+const USAGE: &str =
+    "usage: cargo xtask perf eval|synth|train [--peers] [--json]\n       cargo xtask perf dtype";
 
 /// A program of the engine that is timed, and the script that does the same work with other tools.
 struct Work {
@@ -48,6 +51,11 @@ const SYNTH: Work = Work {
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     if matches!(arguments, [what] if what == "dtype") {
         return print(&dtype::measure()?);
+    }
+    if let Some((_, flags)) = arguments.split_first().filter(|(what, _)| *what == "train") {
+        let (peers, output) = options(flags)?;
+        let figures = train::measure(peers)?;
+        return print(&if output == Output::Json { figures.json() } else { figures.table() });
     }
     let (work, peers, output) = parse(arguments)?;
     let figures = measure(work, peers)?;
@@ -82,13 +90,18 @@ fn parse(arguments: &[String]) -> Result<(&'static Work, Peers, Output), String>
     let work = match what.as_str() {
         "eval" => &EVAL,
         "synth" => &SYNTH,
-        _ => return Err(format!("perf {what}: expected eval, synth or dtype\n{USAGE}")),
+        _ => return Err(format!("perf {what}: expected eval, synth, train or dtype\n{USAGE}")),
     };
-    let mut options = (work, Peers::Without, Output::Table);
+    let (peers, output) = options(flags)?;
+    Ok((work, peers, output))
+}
+
+fn options(flags: &[String]) -> Result<(Peers, Output), String> {
+    let mut options = (Peers::Without, Output::Table);
     for flag in flags {
         match flag.as_str() {
-            "--peers" => options.1 = Peers::Released,
-            "--json" => options.2 = Output::Json,
+            "--peers" => options.0 = Peers::Released,
+            "--json" => options.1 = Output::Json,
             other => return Err(format!("{other}: expected --peers or --json\n{USAGE}")),
         }
     }
@@ -168,7 +181,7 @@ mod tests {
         }
         for (line, problem) in [
             ("", "usage"),
-            ("train", "expected eval, synth or dtype"),
+            ("learn", "expected eval, synth, train or dtype"),
             ("eval --peer", "expected --peers"),
             ("synth --quick", "expected --peers"),
         ] {

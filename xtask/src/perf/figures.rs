@@ -65,7 +65,7 @@ impl PeerRun {
 }
 
 /// The positive number of a field of a flat JSON object.
-fn number(json: &str, field: &str) -> Result<f64, String> {
+pub(super) fn number(json: &str, field: &str) -> Result<f64, String> {
     let after = json.split_once(&format!("\"{field}\":")).map(|(_, after)| after);
     let text = after.and_then(|after| after.split([',', '}']).next()).unwrap_or_default();
     match text.trim().parse::<f64>() {
