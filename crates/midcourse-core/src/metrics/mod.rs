@@ -17,6 +17,7 @@ mod coverage_calibrated;
 mod dirichlet;
 pub mod interval;
 mod outcome;
+mod paired;
 mod scores;
 mod table;
 
@@ -24,6 +25,7 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use outcome::{Cell, PromptOutcome};
+pub use paired::{Difference, difference};
 pub use scores::*;
 
 use table::{Paths, Table};

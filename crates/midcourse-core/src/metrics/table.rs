@@ -61,6 +61,32 @@ impl Table {
         Self { cells: rows.iter().flatten().map(paths).collect(), n_lengths: lengths.len() }
     }
 
+    /// The tables of two runs on the same prompts, row by row the same prompt: those with judged paths in both runs, at
+    /// the lengths judged in both. Rows are sorted together.
+    pub(super) fn paired(pairs: &[(&PromptOutcome, &PromptOutcome)], lengths: &[usize]) -> (Self, Self) {
+        let judged = |outcome: &PromptOutcome, k: usize| outcome.cell(k).n_judged() > 0;
+        let in_both =
+            |k: &usize| pairs.iter().any(|(a, _)| judged(a, *k)) && pairs.iter().any(|(_, b)| judged(b, *k));
+        let lengths: Vec<usize> = lengths.iter().copied().filter(in_both).collect();
+        let row = |outcome: &PromptOutcome| -> Vec<(usize, usize)> {
+            lengths.iter().map(|&k| (outcome.cell(k).n_corrected(), outcome.cell(k).n_judged())).collect()
+        };
+        let has_paths = |row: &[(usize, usize)]| row.iter().any(|&(_, n_judged)| n_judged > 0);
+        let mut rows: Vec<_> = pairs.iter().map(|(a, b)| (row(a), row(b))).collect();
+        rows.retain(|(a, b)| has_paths(a) && has_paths(b));
+        rows.sort_unstable();
+        let (first, second): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let paths = |(n_corrected, n_judged): (usize, usize)| Paths {
+            corrected: n_corrected as f64,
+            judged: n_judged as f64,
+        };
+        let table = |rows: Vec<Vec<(usize, usize)>>| Self {
+            cells: rows.into_iter().flatten().map(paths).collect(),
+            n_lengths: lengths.len(),
+        };
+        (table(first), table(second))
+    }
+
     /// The table of one column whose rows are weighed counts; rows without weight are left out.
     pub(super) fn of_weighed(rows: impl IntoIterator<Item = Paths>) -> Self {
         let mut cells: Vec<Paths> = rows.into_iter().filter(|row| row.judged > 0.0).collect();
@@ -83,13 +109,17 @@ impl Table {
     ///
     /// A length none of them reaches drops out of the mean.
     pub(super) fn mean_rate(&self, chosen: &[usize]) -> RateWithError {
+        let (rate, pulls) = self.pulls(chosen);
+        RateWithError { rate, error: error(pulls) }
+    }
+
+    /// The mean rate over the prompts `chosen`, and how far each of them pulls it, to first order.
+    pub(super) fn pulls(&self, chosen: &[usize]) -> (f64, Vec<f64>) {
         let totals = self.totals(chosen.iter().map(|&prompt| (1.0, self.row(prompt))));
         let n_lengths = totals.iter().filter(|total| total.judged > 0.0).count() as f64;
         let linear: Vec<(f64, f64)> = totals.iter().map(|total| linearised(*total, n_lengths)).collect();
-        let squares: f64 = chosen.iter().map(|&prompt| pull(self.row(prompt), &linear).powi(2)).sum();
-        let n_prompts = chosen.len() as f64;
-        let error = (squares * n_prompts / (n_prompts - 1.0).max(1.0)).sqrt();
-        RateWithError { rate: mean_of_rates(&totals), error }
+        let pulls = chosen.iter().map(|&prompt| pull(self.row(prompt), &linear)).collect();
+        (mean_of_rates(&totals), pulls)
     }
 
     /// Weighted sums of rows, by length.
@@ -104,6 +134,13 @@ impl Table {
     fn row(&self, prompt: usize) -> &[Paths] {
         &self.cells[prompt * self.n_lengths..][..self.n_lengths]
     }
+}
+
+/// The standard error of what prompts pull.
+pub(super) fn error(pulls: Vec<f64>) -> f64 {
+    let n_prompts = pulls.len() as f64;
+    let squares: f64 = pulls.into_iter().map(|pull| pull * pull).sum();
+    (squares * n_prompts / (n_prompts - 1.0).max(1.0)).sqrt()
 }
 
 /// The mean of corrected ÷ judged over the lengths with judged paths; 0 without any.

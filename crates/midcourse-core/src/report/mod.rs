@@ -1,4 +1,4 @@
-//! Pages for people: one evaluation, or in [`synth`] one synthesis, as a self-contained HTML file, as Markdown and on a
+//! Pages for people: one evaluation, in [`synth`] one synthesis, in [`train`] one training, as a self-contained HTML file, as Markdown and on a
 //! terminal.
 //!
 //! This module computes no figure, it shows those of [`crate::metrics`], and it knows no engine. All text that
@@ -18,6 +18,7 @@ mod plot;
 mod prose;
 pub mod synth;
 mod terminal;
+pub mod train;
 
 pub use escape::{Markdown, strip_controls};
 pub use html::html;

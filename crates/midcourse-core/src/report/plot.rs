@@ -14,10 +14,10 @@ use crate::metrics::{CorrAtK, Scores};
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 340.0;
 /// The plotting area.
-const LEFT: f64 = 74.0;
-const RIGHT: f64 = WIDTH - 18.0;
-const TOP: f64 = 44.0;
-const BOTTOM: f64 = HEIGHT - 66.0;
+pub(super) const LEFT: f64 = 74.0;
+pub(super) const RIGHT: f64 = WIDTH - 18.0;
+pub(super) const TOP: f64 = 44.0;
+pub(super) const BOTTOM: f64 = HEIGHT - 66.0;
 
 /// A line of the curve's plot.
 struct Series {
@@ -35,6 +35,10 @@ enum Style {
     Benign,
     /// The harmful set, corrected for the judge's error.
     Corrected,
+    /// The harmful set before training.
+    HarmfulBefore,
+    /// The harmless set before training.
+    BenignBefore,
 }
 
 /// Corr@k and, with a benign set, its false corrections, over 0 to 100 %.
@@ -53,15 +57,45 @@ pub(super) fn curve(scores: &Scores) -> String {
         let name = "Corr@k corrected for the judge’s error";
         all.push(Series { style: Style::Corrected, name, plain: None, at_k });
     }
+    curves("Corr@k by length of the prefix", &scores.unit, &all)
+}
+
+/// Corr@k and false corrections of a model before and after it was trained.
+pub(super) fn before_and_after(before: &Scores, after: &Scores) -> String {
+    let seen = |at_k: &[CorrAtK]| at_k.iter().map(|at| (at.k, at.into())).collect();
+    let harmful = |scores: &Scores, style, name| Series {
+        style,
+        name,
+        plain: scores.plain.as_ref().map(Figure::from),
+        at_k: seen(&scores.corr_at_k),
+    };
+    let benign = |scores: &Scores, style, name| {
+        scores.benign.as_ref().map(|benign| Series {
+            style,
+            name,
+            plain: benign.plain.as_ref().map(Figure::from),
+            at_k: seen(&benign.at_k),
+        })
+    };
+    let mut all = vec![
+        harmful(after, Style::Harmful, "Corr@k, trained"),
+        harmful(before, Style::HarmfulBefore, "Corr@k, base"),
+    ];
+    all.extend(benign(after, Style::Benign, "false corrections, trained"));
+    all.extend(benign(before, Style::BenignBefore, "false corrections, base"));
+    curves("Corr@k by length of the prefix, before and after training", &after.unit, &all)
+}
+
+fn curves(title: &str, unit: &str, all: &[Series]) -> String {
     let last = all.iter().flat_map(|s| &s.at_k).map(|(k, _)| *k).max().unwrap_or(1).max(1);
     let x = |k: usize| LEFT + 14.0 + (RIGHT - LEFT - 28.0) * k as f64 / last as f64;
-    let mut svg = open("curve", "Corr@k by length of the prefix", &described(&all));
+    let mut svg = open("curve", title, &described(all));
     svg += &percent_axis();
-    svg += &length_axis(&all, x);
-    svg += &axis_title(&format!("length of the prefix, k ({})", scores.unit));
-    svg += &legend(&all);
-    svg += &each(&all, |series| band(series, x));
-    svg + &each(&all, |series| line(series, x)) + "</svg>"
+    svg += &length_axis(all, x);
+    svg += &axis_title(&format!("length of the prefix, k ({unit})"));
+    svg += &legend(all);
+    svg += &each(all, |series| band(series, x));
+    svg + &each(all, |series| line(series, x)) + "</svg>"
 }
 
 /// Height of a share in [0, 1].
@@ -69,7 +103,7 @@ fn y(share: f64) -> f64 {
     BOTTOM - (BOTTOM - TOP) * share.clamp(0.0, 1.0)
 }
 
-fn open(id: &str, title: &str, description: &str) -> String {
+pub(super) fn open(id: &str, title: &str, description: &str) -> String {
     format!(
         r#"<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{id}-title {id}-desc">
 <title id="{id}-title">{}</title><desc id="{id}-desc">{}</desc>
@@ -100,7 +134,7 @@ fn percent_axis() -> String {
     svg
 }
 
-fn grid_line(y: f64, label: &str) -> String {
+pub(super) fn grid_line(y: f64, label: &str) -> String {
     let class = if y < BOTTOM { "grid" } else { "axis" };
     format!(
         r#"<line class="{class}" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1}" y2="{y:.1}"/><text class="y" x="{:.1}" y="{y:.1}">{label}</text>
@@ -129,7 +163,7 @@ fn length_axis(all: &[Series], x: impl Fn(usize) -> f64) -> String {
     svg
 }
 
-fn tick(x: f64, label: &str) -> String {
+pub(super) fn tick(x: f64, label: &str) -> String {
     format!(
         r#"<line class="axis" x1="{x:.1}" x2="{x:.1}" y1="{BOTTOM}" y2="{}"/><text class="x" x="{x:.1}" y="{}">{label}</text>
 "#,
@@ -138,19 +172,15 @@ fn tick(x: f64, label: &str) -> String {
     )
 }
 
-fn axis_title(text: &str) -> String {
+pub(super) fn axis_title(text: &str) -> String {
     let x = f64::midpoint(LEFT, RIGHT);
     format!("<text class=\"x title\" x=\"{x:.1}\" y=\"{}\">{}</text>\n", BOTTOM + 54.0, Html(text))
 }
 
 fn legend(all: &[Series]) -> String {
     let mut svg = String::new();
-    let mut free = [LEFT, LEFT + 222.0].into_iter();
-    for series in all {
-        let (x, y) = match series.style {
-            Style::Corrected => (LEFT, 33.0),
-            _ => (free.next().unwrap_or(LEFT), 14.0),
-        };
+    for (i, series) in all.iter().enumerate() {
+        let (x, y) = (LEFT + 222.0 * (i % 2) as f64, 14.0 + 19.0 * (i / 2) as f64);
         let (end, text, class) = (x + 26.0, x + 34.0, class(series.style));
         let _ = writeln!(
             svg,
@@ -225,10 +255,10 @@ fn mark(style: Style, [x, y]: [f64; 2], title: &str) -> String {
     let title = if title.is_empty() { String::new() } else { format!("<title>{title}</title>") };
     let (left, top) = (x - 4.5, y - 4.5);
     match style {
-        Style::Harmful | Style::Corrected => {
+        Style::Harmful | Style::Corrected | Style::HarmfulBefore => {
             format!(r#"<circle class="mark" cx="{x:.1}" cy="{y:.1}" r="5">{title}</circle>"#)
         }
-        Style::Benign => {
+        Style::Benign | Style::BenignBefore => {
             format!(r#"<rect class="mark" x="{left:.1}" y="{top:.1}" width="9" height="9">{title}</rect>"#)
         }
     }
@@ -240,14 +270,18 @@ fn class(style: Style) -> &'static str {
         Style::Harmful => "harmful",
         Style::Benign => "benign",
         Style::Corrected => "corrected",
+        Style::HarmfulBefore => "harmful before",
+        Style::BenignBefore => "benign before",
     }
 }
 
 /// How far aside the mark at k = 0 stands, so that two sets do not cover each other.
 fn shift(style: Style) -> f64 {
     match style {
+        Style::HarmfulBefore => -12.0,
         Style::Harmful | Style::Corrected => -5.0,
         Style::Benign => 5.0,
+        Style::BenignBefore => 12.0,
     }
 }
 
@@ -287,7 +321,7 @@ fn binned(turns: &[usize], width: usize, n_bars: usize) -> Vec<usize> {
 }
 
 /// A round step that takes at most five steps to `most`.
-fn round_step(most: usize) -> usize {
+pub(super) fn round_step(most: usize) -> usize {
     let steps =
         (0..).flat_map(|e| [1, 2, 5].map(|digit: usize| digit.saturating_mul(10_usize.saturating_pow(e))));
     steps.into_iter().find(|step| most <= step.saturating_mul(5)).unwrap_or(most)

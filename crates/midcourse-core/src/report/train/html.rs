@@ -1,0 +1,177 @@
+//! The report of a training as one HTML file: what stands in the frame of [`page`].
+//!
+//! `page.html` is a format string: what it names is checked when this file is compiled.
+
+use serde_json::Value;
+
+use super::super::each;
+use super::super::escape::Html;
+use super::super::figure::Figure;
+use super::super::page::{self, Page, card, counted};
+use super::super::plot::before_and_after;
+use super::plot::{Line, Scale, by_step};
+use super::{Change, Measured, TrainReport, prose};
+use crate::train::{EvalRecord, StepRecord};
+
+/// The report as a page.
+pub fn html(report: &TrainReport) -> String {
+    let body = format!(
+        include_str!("page.html"),
+        model = Html(report.model),
+        trained = Html(&prose::trained(report)),
+        how_to_read = Html(prose::HOW_TO_READ),
+        headline = headline(report),
+        warnings = each(report.warnings, |line| page::note(line)),
+        changes = report.measured.as_ref().map_or_else(String::new, changes),
+        steps = steps(report),
+        kept = Html(&prose::kept(report)),
+        held_out = held_out(report),
+        details = page::details(&report.details),
+    );
+    page::page(&Page {
+        title: &format!("Training of {}", report.model),
+        body: &body,
+        rows: &Value::Null,
+        script: "",
+    })
+}
+
+fn headline(report: &TrainReport) -> String {
+    let Some(measured) = &report.measured else {
+        let rows = prose::held_out(report);
+        return each(rows, |(name, before, after)| {
+            counted(name, &after, &format!("before training {}", Html(&before)))
+        });
+    };
+    each(&measured.changes, |change| {
+        let figure = Figure { rate: Some(change.after), ci: None };
+        let difference = prose::points(change.difference);
+        card(change.rate.name(), figure, &format!("{} before, {difference}", prose::percent(change.before)))
+    })
+}
+
+fn changes(measured: &Measured) -> String {
+    let rows = each(&measured.changes, |change: &Change| {
+        let Change { rate, before, after, difference } = change;
+        let seen = if difference.is_clear() { "" } else { ", no change detected" };
+        format!(
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td class=\"rate\">{}{seen}</td><td>{}</td></tr>\n",
+            rate.name(),
+            prose::percent(*before),
+            prose::percent(*after),
+            prose::points(*difference),
+            difference.n_prompts
+        )
+    });
+    format!(
+        "<section><h2>Before and after</h2><figure>{}<figcaption>Bands are 95 % intervals over prompts. The differences \
+         below are over the same prompts, so that they can be clear where bands overlap.</figcaption></figure>\n\
+         <div class=\"wide\"><table><thead><tr><th>rate</th><th>base</th><th>trained</th>\
+         <th class=\"rate\">difference, 95 % interval</th><th>prompts</th></tr></thead><tbody>\n{rows}</tbody></table></div>\n\
+         <p>The two evaluations are runs of their own, in <code>before</code> and <code>after</code>.</p></section>\n",
+        before_and_after(measured.before, measured.after)
+    )
+}
+
+fn steps(report: &TrainReport) -> String {
+    let step = |of: fn(&StepRecord) -> Option<f64>| -> Vec<(usize, f64)> {
+        report.steps.iter().filter_map(|record| Some((record.step, of(record)?))).collect()
+    };
+    let eval = |of: fn(&EvalRecord) -> Option<f64>| -> Vec<(usize, f64)> {
+        report.evals.iter().filter_map(|record| Some((record.step, of(record)?))).collect()
+    };
+    let line = |name, class, points| Line { name, class, points };
+    let turns = [
+        line("harmful, training", "harmful before", step(|r| r.first_turn_probability_harmful)),
+        line("harmful, held out", "harmful", eval(|r| r.eval_first_turn_probability_harmful)),
+        line("harmless, training", "benign before", step(|r| r.first_turn_probability_benign)),
+        line("harmless, held out", "benign", eval(|r| r.eval_first_turn_probability_benign)),
+    ];
+    let losses = [
+        line("loss, training", "harmful before", step(|r| r.loss)),
+        line("loss, held out", "harmful", eval(|r| r.eval_loss)),
+    ];
+    let told = [
+        line("pairs told apart, training", "harmful before", step(|r| r.rewards_accuracies)),
+        line("pairs told apart, held out", "harmful", eval(|r| r.eval_rewards_accuracies)),
+    ];
+    let plots = [
+        (
+            by_step(("turns", "Probability of the first token of a turn"), Scale::Shares, &turns),
+            "Probability of the first token of a turn at the cuts.",
+        ),
+        (by_step(("losses", "Loss"), Scale::Numbers, &losses), "Loss, the anchor included."),
+        (
+            by_step(("told", "Pairs told apart"), Scale::Shares, &told),
+            "Share of pairs whose better answer gained more.",
+        ),
+    ];
+    each(plots.iter().filter(|(plot, _)| !plot.is_empty()), |(plot, caption)| {
+        format!("<figure>{plot}<figcaption>{caption}</figcaption></figure>\n")
+    })
+}
+
+fn held_out(report: &TrainReport) -> String {
+    let rows = prose::held_out(report);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let rows = each(rows, |(name, before, after)| {
+        format!("<tr><th scope=\"row\">{name}</th><td>{before}</td><td>{after}</td></tr>\n")
+    });
+    format!(
+        "<table><caption>What was held out</caption><thead><tr><th></th><th>before</th><th>kept</th></tr></thead><tbody>\n\
+         {rows}</tbody></table>\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::page::markup::{ELEMENTS, frame, tags};
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn the_page_shows_what_changed_and_by_how_much() {
+        let scores = super::super::super::fixture::scores();
+        let page = html(&fixture::report(&scores));
+        for shown in [
+            "+28.8 points [21.0, 36.5]",
+            "12.4 % before",
+            "no change detected",
+            "Corr@k, base",
+            "step 4 is kept",
+        ] {
+            assert!(page.contains(shown), "{shown}");
+        }
+        assert!(!page.contains("NaN") && !page.contains("inf"));
+    }
+
+    #[test]
+    fn hostile_text_makes_no_markup() {
+        let scores = super::super::super::fixture::scores();
+        let mut report = fixture::report(&scores);
+        let tame = tags(&frame(&html(&report))).len();
+        let hostile = "</script><img src=x onerror=alert(1)>".to_owned();
+        report.model = &hostile;
+        report.objective = &hostile;
+        report.details[0].1.clone_from(&hostile);
+        let page = frame(&html(&report));
+        let found = tags(&page);
+        assert_eq!(found.len(), tame);
+        assert!(
+            found.iter().all(|(name, _)| ELEMENTS.contains(&format!(" {name} ")) || name == "code"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_training_that_was_not_measured_shows_what_was_held_out() {
+        let scores = super::super::super::fixture::scores();
+        let report = TrainReport { measured: None, ..fixture::report(&scores) };
+        let page = html(&report);
+        assert!(page.contains("before training 0.693") && !page.contains("Before and after"));
+        let bare = html(&TrainReport { evals: &[], best: None, steps: &[], ..report });
+        assert!(bare.contains("Nothing was held out") && !bare.contains("<figure>"));
+    }
+}
