@@ -14,6 +14,7 @@ use crate::judges::JudgeOptions;
 use crate::pairs::{RowFormat, SplitChoice, TestShare};
 use crate::plan::EvalOptions;
 use crate::synth::SynthOptions;
+use crate::train::TrainOptions;
 
 /// Measure and teach course-correction: does a language model that has begun a harmful answer steer away?
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Eval(Box<EvalArgs>),
     /// Make preferences that teach it: answers ranked by how early they turn, and the pairs of them
     Synth(Box<SynthArgs>),
+    /// Train an adapter on preferences: a model that carries on becomes one that turns back
+    Train(Box<TrainArgs>),
     /// Show what a model is given for one prefix, prove the prefill, and list the likeliest next tokens
     Probe(Box<ProbeArgs>),
     /// Let another judge judge a finished run, compare judges, and measure a judge against people
@@ -132,6 +135,31 @@ pub(crate) struct MergeArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Arguments of `midcourse train`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = TRAINING)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub options: TrainOptions,
+    /// Options from a TOML file with the same names; flags win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Go on with the run in --out from its last checkpoint; its settings are taken from there
+    #[arg(long)]
+    pub resume: bool,
+    /// Print what would be trained on, and how much of it; nothing is trained
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+const TRAINING: &str = "The prompt of a ranking, the response that its answers share and their endings are one tree, of \
+    which each token is computed once. OUT/adapter is an adapter as PEFT saves it: `midcourse eval --adapter OUT/adapter` \
+    evaluates it. train.jsonl has the figures of every step, eval.jsonl those of what is held out, tensorboard/ both. \
+    Look at the probability of the first token of a turn: it decides whether paths turn.";
 
 /// Arguments of `midcourse judge`.
 #[derive(Debug, clap::Args)]

@@ -221,22 +221,22 @@ impl Card {
 }
 
 /// A string of JSON, which is one of YAML, on one line.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(strip_controls(text)).to_string()
 }
 
-fn list(name: &str, items: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn list(name: &str, items: impl IntoIterator<Item = String>) -> String {
     items.into_iter().fold(format!("{name}:\n"), |yaml, item| yaml + "- " + &item + "\n")
 }
 
 /// Whether the hub could know a licence by this name.
-fn is_license_id(license: &str) -> bool {
+pub(crate) fn is_license_id(license: &str) -> bool {
     let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
     !license.is_empty() && license.len() <= 40 && license.chars().all(is_part)
 }
 
 /// Whether all licences that may be chosen from are of Creative Commons' that are not for commercial use.
-fn forbids_commerce(licenses: &[String]) -> bool {
+pub(crate) fn forbids_commerce(licenses: &[String]) -> bool {
     let forbids = |license: &String| license.to_ascii_lowercase().split(['-', ' ']).any(|part| part == "nc");
     !licenses.is_empty() && licenses.iter().all(forbids)
 }

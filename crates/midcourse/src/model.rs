@@ -9,6 +9,7 @@ use midcourse_core::report::strip_controls;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::chat_template::TemplateChoice;
 use midcourse_engine::local::{LoadOptions, LocalModel, ModelHeader};
+use midcourse_engine::model::ModelConfig;
 use midcourse_engine::remote::{self, EndpointName, FramedTokenizer, RemoteModel, Survey, framed_template};
 use midcourse_engine::scripted::Scripted;
 use serde::{Deserialize, Serialize};
@@ -180,6 +181,35 @@ pub(crate) fn identify(name: &str) -> Result<Identity> {
     let mut identity = identity(name, "local", &files.paths(), &template, config.describe())?;
     identity.commit = located.commit;
     Ok(identity)
+}
+
+/// A model that an adapter can be trained for, without its weights.
+pub(crate) struct Base {
+    /// A GGUF file, or a directory with `config.json`.
+    pub path: PathBuf,
+    pub tokenizer: Box<dyn Tokenizer + Send + Sync>,
+    pub template: ChatTemplate,
+    /// What its decoder is.
+    pub config: ModelConfig,
+    pub identity: Identity,
+}
+
+/// Finds the model that `name` names, at a commit of its hub where one is given; weights are hashed, not loaded.
+pub(crate) fn base(name: &str, commit: Option<&str>, choice: &TemplateChoice) -> Result<Base> {
+    let parsed = ModelName::parse(name)?.at(commit);
+    if let ModelName::Script(_) = parsed {
+        return Err(Failure::Usage {
+            problem: format!("{name}: a script has no weights to train beside"),
+            hint: "name a model of `midcourse models`, a .gguf file or a directory".into(),
+        }
+        .into());
+    }
+    let located = locate(name, &parsed, Extent::Whole)?;
+    let ModelHeader { config, tokenizer, template, files } = ModelHeader::read(&located.path, name, choice)?;
+    let mut identity = identity(name, "local", &files.paths(), &template, config.describe())?;
+    identity.commit = located.commit;
+    let tokenizer = Box::new(tokenizer);
+    Ok(Base { path: located.path, tokenizer, template, config, identity })
 }
 
 /// The name of a model without what says where it lies, as it may stand in the name of a file.

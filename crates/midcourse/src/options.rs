@@ -48,3 +48,26 @@ pub(crate) fn differing<'a>(
     let value = |table: &toml::Table| table.get(option).map_or("none".into(), ToString::to_string);
     Some((option, value(one), value(other)))
 }
+
+/// The command line that asks for the same as these options, as a shell takes it.
+pub(crate) fn command(name: &str, options: &impl Serialize) -> Result<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,#".contains(c);
+    let quoted = |argument: String| {
+        if !argument.is_empty() && argument.chars().all(is_plain) {
+            argument
+        } else {
+            format!("'{}'", argument.replace('\'', r"'\''"))
+        }
+    };
+    let plain = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut words = vec![format!("midcourse {name}")];
+    for (option, value) in toml::Table::try_from(options)? {
+        words.push(format!("--{option}"));
+        match value {
+            toml::Value::Boolean(true) => {}
+            toml::Value::Array(values) => words.extend(values.iter().map(plain).map(quoted)),
+            value => words.push(quoted(plain(&value))),
+        }
+    }
+    Ok(words.join(" "))
+}

@@ -141,7 +141,7 @@ pub(crate) enum Preset {
 }
 
 impl Preset {
-    fn prefix_lengths(self) -> Vec<usize> {
+    pub(crate) fn prefix_lengths(self) -> Vec<usize> {
         match self {
             Self::Paper => (1..=8).map(|i| i * 10).collect(),
             Self::Quick => vec![10, 30, 60, 80],

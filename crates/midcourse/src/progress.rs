@@ -101,3 +101,45 @@ impl Judged {
         self.bar.finish_and_clear();
     }
 }
+
+/// Progress of a training, in steps; the bar goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    bar: ProgressBar,
+    n_all: usize,
+    /// Steps between two lines where nobody watches.
+    line_every: usize,
+}
+
+impl Steps {
+    /// A bar for `n_steps`, of which `n_done` are done.
+    pub(crate) fn new(n_steps: usize, n_done: usize, line_every: usize) -> Self {
+        let bar = ProgressBar::new(n_steps as u64).with_position(n_done as u64);
+        let line = "{spinner} {wide_bar} {pos}/{len} steps · {msg} · {eta} left ";
+        if let Ok(style) = ProgressStyle::with_template(line) {
+            bar.set_style(style);
+        }
+        bar.reset_eta();
+        Self { bar, n_all: n_steps, line_every }
+    }
+
+    /// Shows a step that is done, and its figures; where nobody watches, every so often as a line.
+    pub(crate) fn show(&self, step: usize, figures: &str) {
+        self.bar.set_position(step as u64);
+        self.bar.set_message(figures.to_owned());
+        if !is_watched() && (step.is_multiple_of(self.line_every) || step == self.n_all) {
+            say(&format!("step {step} of {} · {figures}", self.n_all));
+        }
+    }
+
+    /// Says something without disturbing the bar.
+    pub(crate) fn say(&self, line: &str) {
+        self.bar.suspend(|| say(line));
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -28,6 +28,12 @@ impl Signals {
         Ok(Self { received })
     }
 
+    /// As if this signal had come, or none with 0; nothing is listened for.
+    #[cfg(test)]
+    pub(crate) fn received(signal: usize) -> Self {
+        Self { received: Arc::new(AtomicUsize::new(signal)) }
+    }
+
     /// Whether the run should come to its end.
     pub(crate) fn stopping(&self) -> bool {
         self.received.load(Ordering::Relaxed) != 0

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use midcourse_core::data::{Responses, Sample};
 use midcourse_core::eval::{self, PlannedSample, Set, Unit};
+use midcourse_core::metrics::Scores;
+use midcourse_core::metrics::calibrated::Calibration;
 use midcourse_core::report::strip_controls;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::local::{BatchLimits, LoadOptions};
@@ -31,39 +33,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     if let Some(threads) = plan.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting threads")?;
     }
-    let judge = plan.judge.identify()?;
-    let calibration = plan.judge.calibration.as_deref();
-    let calibration = calibration.map(|path| calibration::read(path, &judge.identity)).transpose()?;
-    let recorded = recorded(args, out.as_deref())?;
-    let (samples, data) = read_data(&plan, recorded.as_ref())?;
-    let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
-    let template = framing::choice(plan.chat_template.as_deref());
-    let commit = recorded.map(|recorded| recorded.model).filter(|model| model.name == plan.model);
-    let commit = commit.and_then(|model| model.commit);
-    let local = LoadOptions { limits, template, dtype: plan.dtype, adapter: plan.adapter.clone() };
-    let loading = Loading { local, endpoint: plan.endpoint.clone(), seed: plan.settings.seed };
-    if args.dry_run {
-        return dry_run(args, (&plan, &judge), &samples, (commit.as_deref(), &loading));
-    }
-    let mut model = model::load_at(&plan.model, commit.as_deref(), &loading)?;
-    model.template = model.template.framed(plan.settings.framing.clone());
-    say(&format!("chat template: {}", strip_controls(model.template.origin())));
-    framing::note(&plan.settings.framing, &model.template).into_iter().for_each(say);
-    let text: (_, &dyn Tokenizer) = (&model.template, model.tokenizer.as_ref());
-    let planned = plan_samples(&plan, &samples, text, model.engine.context())?;
     let opening = if args.resume { Opening::Resume } else { Opening::New };
-    let out = out.map_or_else(|| run_dir::free(&model::short_name(&plan.model)), Ok)?;
-    let mut run = Run::open(&out, opening, (&plan, &judge.identity), &model, (planned, data))?;
-    run.sample(&model, &signals)?;
-    stop_where_told(&run, &signals)?;
-    // Two models need not fit into memory together.
-    drop(model);
-    if !plan.judge.is_rule() {
-        run.judge(&mut Bench::new(&judge, &plan.judge, &signals)?)?;
-        stop_where_told(&run, &signals)?;
+    let recorded = recorded(opening, out.as_deref())?;
+    let outset = Outset::read(&plan, recorded)?;
+    if args.dry_run {
+        return dry_run(args, &plan, &outset);
     }
-    let scores = run.finish(calibration.as_ref())?;
-    pages::write(&run.dir)?;
+    let (run, scores) = outset.evaluate(&plan, (out, opening), &signals)?;
     if args.json {
         print(&serde_json::to_string_pretty(&scores)?);
     } else {
@@ -71,6 +47,69 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
         say(&format!("report: {}", run.dir.file("report.html").display()));
     }
     run.exit_code(plan.max_failed)
+}
+
+/// Evaluates as a plan says, as a part of another command; a run that is there is gone on with. Says what it does,
+/// prints nothing.
+pub(crate) fn evaluate(plan: &EvalPlan, out: &Path, opening: Opening, signals: &Signals) -> Result<Scores> {
+    let outset = Outset::read(plan, recorded(opening, Some(out))?)?;
+    Ok(outset.evaluate(plan, (Some(out.to_owned()), opening), signals)?.1)
+}
+
+/// What an evaluation begins with, before the model is loaded.
+struct Outset {
+    judge: KnownJudge,
+    calibration: Option<Calibration>,
+    samples: Samples,
+    data: Vec<DataIdentity>,
+    /// The commit of the model's repository that was begun with.
+    commit: Option<String>,
+    loading: Loading,
+}
+
+impl Outset {
+    /// Reads what a plan names; what comes from a hub at the commits that are `recorded`.
+    fn read(plan: &EvalPlan, recorded: Option<Manifest>) -> Result<Self> {
+        let judge = plan.judge.identify()?;
+        let calibration = plan.judge.calibration.as_deref();
+        let calibration = calibration.map(|path| calibration::read(path, &judge.identity)).transpose()?;
+        let (samples, data) = read_data(plan, recorded.as_ref())?;
+        let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
+        let template = framing::choice(plan.chat_template.as_deref());
+        let commit = recorded.map(|recorded| recorded.model).filter(|model| model.name == plan.model);
+        let commit = commit.and_then(|model| model.commit);
+        let local = LoadOptions { limits, template, dtype: plan.dtype, adapter: plan.adapter.clone() };
+        let loading = Loading { local, endpoint: plan.endpoint.clone(), seed: plan.settings.seed };
+        Ok(Self { judge, calibration, samples, data, commit, loading })
+    }
+
+    /// Samples, judges and scores.
+    fn evaluate(
+        self,
+        plan: &EvalPlan,
+        (out, opening): (Option<PathBuf>, Opening),
+        signals: &Signals,
+    ) -> Result<(Run, Scores)> {
+        let mut model = model::load_at(&plan.model, self.commit.as_deref(), &self.loading)?;
+        model.template = model.template.framed(plan.settings.framing.clone());
+        say(&format!("chat template: {}", strip_controls(model.template.origin())));
+        framing::note(&plan.settings.framing, &model.template).into_iter().for_each(say);
+        let text: (_, &dyn Tokenizer) = (&model.template, model.tokenizer.as_ref());
+        let planned = plan_samples(plan, &self.samples, text, model.engine.context())?;
+        let out = out.map_or_else(|| run_dir::free(&model::short_name(&plan.model)), Ok)?;
+        let mut run = Run::open(&out, opening, (plan, &self.judge.identity), &model, (planned, self.data))?;
+        run.sample(&model, signals)?;
+        stop_where_told(&run, signals)?;
+        // Two models need not fit into memory together.
+        drop(model);
+        if !plan.judge.is_rule() {
+            run.judge(&mut Bench::new(&self.judge, &plan.judge, signals)?)?;
+            stop_where_told(&run, signals)?;
+        }
+        let scores = run.finish(self.calibration.as_ref())?;
+        pages::write(&run.dir)?;
+        Ok((run, scores))
+    }
 }
 
 /// Ends the command when a signal has come.
@@ -100,8 +139,8 @@ fn resolve(args: &EvalArgs) -> Result<(EvalPlan, Option<PathBuf>)> {
 }
 
 /// What is recorded of the run to go on with: the commits of what came from a hub.
-fn recorded(args: &EvalArgs, out: Option<&Path>) -> Result<Option<Manifest>> {
-    out.filter(|_| args.resume).map_or(Ok(None), pages::read_manifest)
+fn recorded(opening: Opening, out: Option<&Path>) -> Result<Option<Manifest>> {
+    out.filter(|_| opening == Opening::Resume).map_or(Ok(None), pages::read_manifest)
 }
 
 fn no_run_named() -> Failure {
@@ -135,13 +174,9 @@ fn read_data(plan: &EvalPlan, recorded: Option<&Manifest>) -> Result<(Samples, V
 }
 
 /// Prints what the run would ask for.
-fn dry_run(
-    args: &EvalArgs,
-    (plan, judge): (&EvalPlan, &KnownJudge),
-    samples: &[(Set, Sample)],
-    (commit, loading): (Option<&str>, &Loading),
-) -> Result<u8> {
-    let Outline { tokenizer, template, context } = model::outline(&plan.model, commit, loading)?;
+fn dry_run(args: &EvalArgs, plan: &EvalPlan, outset: &Outset) -> Result<u8> {
+    let Outset { judge, samples, commit, loading, .. } = outset;
+    let Outline { tokenizer, template, context } = model::outline(&plan.model, commit.as_deref(), loading)?;
     let template = template.framed(plan.settings.framing.clone());
     let planned = plan_samples(plan, samples, (&template, tokenizer.as_ref()), context)?;
     let asked = match ModelName::parse(&plan.model)? {

@@ -9,11 +9,14 @@ mod pages;
 mod probe;
 mod serve;
 mod synth;
+mod train;
 
 use anyhow::Result;
 use clap::CommandFactory;
 
 use crate::args::{Args, Command, ExportCommand};
+
+pub(crate) use eval::evaluate;
 
 /// Runs a command and returns its exit code.
 pub(crate) fn run(command: Command) -> Result<u8> {
@@ -21,6 +24,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         Command::Eval(args) => eval::run(&args),
         Command::Judge(args) => judge::run(&args),
         Command::Synth(args) => synth::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Export(ExportCommand::Pairs(args)) => export::pairs(&args),

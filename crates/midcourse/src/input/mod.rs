@@ -1,6 +1,7 @@
 //! Reading data: files of rows, compressed or not, and splits of a hub's data sets.
 
 mod card;
+mod objects;
 mod parquet;
 mod source;
 
@@ -8,13 +9,14 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::Result;
-use midcourse_core::data::{DataSet, Reader, Responses};
+use midcourse_core::data::{self, DataSet, Reader, Responses};
 use midcourse_engine::files;
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
 
 pub(crate) use card::{Card, Config};
+pub(crate) use objects::{Place, each as each_object};
 pub(crate) use source::{DataSource, Located};
 
 /// Decompressed rows beyond this are refused: a bomb, or a file to be split.
@@ -60,7 +62,7 @@ pub(crate) fn read_at(source: &DataSource, commit: Option<&str>, responses: Resp
 /// Reads the rows of one file.
 pub(crate) fn take(reader: &mut Reader, name: &str, bytes: Vec<u8>) -> Result<()> {
     if is_parquet(&bytes) {
-        return reader.parquet(name, parquet::Rows::open(name, bytes)?);
+        return reader.parquet(name, parquet::Rows::open(name, bytes, data::is_column)?);
     }
     Ok(reader.text(name, &bytes)?)
 }

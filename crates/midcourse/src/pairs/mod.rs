@@ -30,6 +30,7 @@ use dataset::Dataset;
 use dataset::Limits;
 pub(crate) use dataset_info::DatasetInfo;
 pub(crate) use lines::{Lines, Place};
+pub(crate) use read::check;
 pub(crate) use rows::RowFormat;
 pub(crate) use split::{Split, SplitChoice, TestShare};
 

@@ -121,7 +121,7 @@ fn expected(error: &serde_json::Error) -> String {
 }
 
 /// Refuses what no ranking is and a pair could not stand on.
-fn check(ranking: &Ranking) -> Result<(), String> {
+pub(crate) fn check(ranking: &Ranking) -> Result<(), String> {
     if ranking.prompt.last().is_none_or(|message| message.role != Role::User) {
         return Err("the field `prompt` must end with a message of the user".into());
     }

@@ -91,7 +91,7 @@ impl Made {
             languages: Vec::new(),
             sources: sources.collect(),
             midcourse: manifest.midcourse.clone(),
-            command: command(&self.options)?,
+            command: options::command("synth", &self.options)?,
             model: manifest.model.name.clone(),
             judge: manifest.judge.id.clone(),
             seed: manifest.seed,
@@ -160,27 +160,4 @@ fn nothing(dir: &Path, summary: &Summary) -> Failure {
         ),
         hint: "dropped.jsonl says why of every prompt".into(),
     }
-}
-
-/// The command line that asks for the same, as a shell takes it.
-fn command(options: &SynthOptions) -> Result<String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,#".contains(c);
-    let quoted = |argument: String| {
-        if !argument.is_empty() && argument.chars().all(is_plain) {
-            argument
-        } else {
-            format!("'{}'", argument.replace('\'', r"'\''"))
-        }
-    };
-    let plain = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let mut words = vec!["midcourse synth".to_owned()];
-    for (option, value) in toml::Table::try_from(options)? {
-        words.push(format!("--{option}"));
-        match value {
-            toml::Value::Boolean(true) => {}
-            toml::Value::Array(values) => words.extend(values.iter().map(plain).map(quoted)),
-            value => words.push(quoted(plain(&value))),
-        }
-    }
-    Ok(words.join(" "))
 }

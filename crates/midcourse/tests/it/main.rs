@@ -31,3 +31,4 @@ mod synth;
 mod tiny_gguf;
 mod tiny_model;
 mod tiny_safetensors;
+mod train;

@@ -22,7 +22,6 @@ use arrow_array::types::{
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Field, FieldRef, Schema};
 use bytes::Bytes;
-use midcourse_core::data;
 use midcourse_engine::contain::contain;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -45,6 +44,8 @@ const MAX_LIST: usize = 1 << 16;
 /// The rows of a file, decoded as they are asked for.
 pub(super) struct Rows<'a> {
     file: &'a str,
+    /// Which columns are decoded, by their names in lower case.
+    is_wanted: fn(&str) -> bool,
     bytes: Bytes,
     metadata: ArrowReaderMetadata,
     /// Row groups that are still to be opened.
@@ -60,8 +61,8 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Reads the footer; `file` is the name that messages give the file.
-    pub(super) fn open(file: &'a str, bytes: Vec<u8>) -> Result<Self> {
+    /// Reads the footer; `file` is the name that messages give the file, `is_wanted` tells which columns are decoded.
+    pub(super) fn open(file: &'a str, bytes: Vec<u8>, is_wanted: fn(&str) -> bool) -> Result<Self> {
         claims::check_footer(&bytes).map_err(|problem| broken(file, &problem))?;
         let max_bytes = (bytes.len() as u64 * MAX_GROWTH).clamp(1 << 30, MAX_BYTES);
         let bytes = Bytes::from(bytes);
@@ -75,6 +76,7 @@ impl<'a> Rows<'a> {
         let metadata = library(file, contain(load))?;
         let rows = Self {
             file,
+            is_wanted,
             bytes,
             groups: 0..metadata.metadata().num_row_groups(),
             metadata,
@@ -88,9 +90,14 @@ impl<'a> Rows<'a> {
         Ok(rows)
     }
 
+    /// Names of columns are compared in lower case, as those of CSV files are.
+    fn is_read(&self, column: &str) -> bool {
+        (self.is_wanted)(&column.to_lowercase())
+    }
+
     /// Refuses a column that a format reads and that holds something else than rows can.
     fn check_columns(&self) -> Result<()> {
-        let mut columns = self.metadata.schema().fields().iter().filter(|field| is_read(field.name()));
+        let mut columns = self.metadata.schema().fields().iter().filter(|field| self.is_read(field.name()));
         match columns.find(|field| !is_value(field.data_type())) {
             None => Ok(()),
             Some(field) => Err(Failure::Input {
@@ -117,7 +124,7 @@ impl<'a> Rows<'a> {
     fn group(&self, group: usize) -> Result<ParquetRecordBatchReader> {
         let metadata = self.metadata.metadata();
         let schema = metadata.file_metadata().schema_descr();
-        let is_read = |leaf: usize| is_read(schema.get_column_root(leaf).name());
+        let is_read = |leaf: usize| self.is_read(schema.get_column_root(leaf).name());
         let checked = contain(|| claims::check_group(&self.bytes, metadata.row_group(group), is_read));
         let batch_size =
             checked.and_then(|checked| checked).map_err(|problem| broken(self.file, &problem))?;
@@ -135,7 +142,7 @@ impl<'a> Rows<'a> {
         let mut cells = Cells { n_bytes: 0 };
         let mut row = Map::new();
         for field in self.metadata.schema().fields() {
-            let value = match batch.column_by_name(field.name()).filter(|_| is_read(field.name())) {
+            let value = match batch.column_by_name(field.name()).filter(|_| self.is_read(field.name())) {
                 Some(column) => cells.value(column.as_ref(), at),
                 None => Ok(Value::Null),
             };
@@ -195,11 +202,6 @@ impl Iterator for Rows<'_> {
         }
         row
     }
-}
-
-/// Names of columns are compared in lower case, as those of CSV files are.
-fn is_read(column: &str) -> bool {
-    data::is_column(&column.to_lowercase())
 }
 
 /// The field with views in the place of strings.

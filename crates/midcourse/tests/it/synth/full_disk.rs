@@ -12,12 +12,12 @@ use crate::full_disk::in_shell;
 use crate::tiny_model::Noise;
 
 /// Runs with no more than so many blocks of 512 bytes a file.
-fn limited(args: &[String], n_blocks: usize) -> Output {
+pub(crate) fn limited(args: &[String], n_blocks: usize) -> Output {
     Output::of(&mut in_shell(&format!("trap '' XFSZ; ulimit -f {n_blocks}; exec \"$0\" \"$@\""), args))
 }
 
 /// The file that the disk had no room for.
-fn too_large(output: &Output) -> String {
+pub(crate) fn too_large(output: &Output) -> String {
     assert_eq!(output.code, 5, "{output:?}");
     let error = output.stderr.lines().find(|line| line.starts_with("error: ")).unwrap();
     let (path, why) = error["error: ".len()..].split_once(": ").unwrap();

@@ -67,7 +67,7 @@ impl Killing<'_> {
     }
 }
 
-fn ends_within(session: &mut Child, moment: Duration) -> bool {
+pub(crate) fn ends_within(session: &mut Child, moment: Duration) -> bool {
     let started = Instant::now();
     while started.elapsed() < moment {
         if session.try_wait().unwrap().is_some() {

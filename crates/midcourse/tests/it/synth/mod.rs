@@ -1,9 +1,9 @@
 //! `midcourse synth`: from rows to a directory of rankings, whatever comes between.
 
 mod endpoint;
-mod full_disk;
+pub(crate) mod full_disk;
 mod inputs;
-mod killed;
+pub(crate) mod killed;
 mod policies;
 mod refused;
 mod same;
@@ -107,7 +107,7 @@ fn run(fixture: &Fixture, out: &str, more: &[&str]) -> Output {
 }
 
 /// Runs a command that must be refused, with one message and a hint.
-fn refused(args: &[String], code: i32, named: &[&str]) {
+pub(crate) fn refused(args: &[String], code: i32, named: &[&str]) {
     let Output { code: found, stdout, stderr } = fixtures::run(args);
     let n_errors = stderr.lines().filter(|line| line.starts_with("error: ")).count();
     let hint = stderr.lines().next_back().and_then(|line| line.strip_prefix("hint: "));
@@ -165,7 +165,7 @@ fn assert_same(fixture: &Fixture, out: &str, whole: &str) {
     assert_eq!(names_in(&fixture.path(out)), names_in(&fixture.path(whole)), "{out}");
 }
 
-fn names_in(dir: &Path) -> Vec<String> {
+pub(crate) fn names_in(dir: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
     let mut names: Vec<String> = std::fs::read_dir(dir).unwrap().map(name).collect();
     names.sort();

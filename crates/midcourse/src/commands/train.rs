@@ -1,0 +1,102 @@
+//! `midcourse train`: teach course-correction to a model.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use midcourse_core::report::strip_controls;
+
+use crate::args::TrainArgs;
+use crate::failure::Failure;
+use crate::run_dir::{self, Opening};
+use crate::signals::Signals;
+use crate::storage::StorageError;
+use crate::terminal::{print, say};
+use crate::train::{self, Course, Ended, Engine, Foretold, LaidOut, Made, TrainOptions, TrainPlan, TrainRun};
+use crate::{framing, model, options};
+
+/// Runs the command.
+pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
+    let (plan, out) = resolve(args)?;
+    if plan.options.engine == Some(Engine::Trl) {
+        return Err(Failure::Unsupported {
+            problem: "--engine trl: this build hands nothing over".into(),
+            hint: "take --engine local, or export the pairs with `midcourse export pairs` and train with TRL by hand"
+                .into(),
+        }
+        .into());
+    }
+    let signals = Signals::listen().context("listening for signals")?;
+    if let Some(threads) = plan.options.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting threads")?;
+    }
+    let recorded = out.as_deref().filter(|_| args.resume).map(train::read_manifest).transpose()?.flatten();
+    let commit = recorded.as_ref().and_then(|run| run.data.commit.as_deref());
+    let inputs = train::read(&plan.data, commit, plan.options.limit.unwrap_or(usize::MAX))?;
+    say(&inputs.identity.summary());
+    let commit = recorded.as_ref().filter(|run| run.model.name == plan.model);
+    let commit = commit.and_then(|run| run.model.commit.as_deref());
+    let template = framing::choice(plan.options.framing.chat_template.as_deref());
+    let mut base = model::base(&plan.model, commit, &template)?;
+    base.template = base.template.framed(plan.options.framing.framing());
+    say(&format!("chat template: {}", strip_controls(base.template.origin())));
+    framing::note(&plan.options.framing.framing(), &base.template).into_iter().for_each(say);
+    let LaidOut { course, counts, dropped, prompts } =
+        Course::lay_out(&inputs.preferences, &plan.settings, &base)?;
+    let foretold = Foretold::of(&base, &inputs.identity, (&course, &counts), &plan.settings);
+    train::refuse_trained(&plan, &prompts)?;
+    if args.dry_run {
+        print(&if args.json { serde_json::to_string_pretty(&foretold)? } else { foretold.text() });
+        return Ok(0);
+    }
+    say(&foretold.text());
+    let opening = if args.resume { Opening::Resume } else { Opening::New };
+    let out = out.map_or_else(|| run_dir::free(&format!("train-{}", model::short_name(&plan.model))), Ok)?;
+    let n_steps = course.steps.len();
+    let made = Made {
+        plan: &plan,
+        base: &base,
+        data: &inputs.identity,
+        counts,
+        dropped: &dropped,
+        prompts: &prompts,
+        n_steps,
+    };
+    let mut run = TrainRun::open(&out, opening, made)?;
+    // Three models need not fit into memory together: each is gone before the next.
+    let before = train::measure(&plan, &run.dir, None, &signals)?;
+    if run.train(&base, course, &signals)? == Ended::Stopped {
+        let stopped = signals.failure(train::resume_hint(&run.dir.path));
+        return Err(stopped.context("a training that stopped without a signal")?.into());
+    }
+    let after = train::measure(&plan, &run.dir, Some(run.adapter()), &signals)?;
+    let results = train::finish(&run, &plan, [before, after])?;
+    print(&if args.json { serde_json::to_string_pretty(&results)? } else { results.text() });
+    say(&format!("adapter: {}", run.adapter().display()));
+    Ok(0)
+}
+
+/// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.
+fn resolve(args: &TrainArgs) -> Result<(TrainPlan, Option<PathBuf>)> {
+    let file = args.config.as_deref().map(options::read).transpose()?.unwrap_or_default();
+    let given: TrainOptions = options::over(&args.options, &file)?;
+    if !args.resume {
+        return Ok((given.resolve()?, given.out));
+    }
+    let Some(out) = given.out.clone() else {
+        return Err(Failure::Usage {
+            problem: "--resume: --out is missing".into(),
+            hint: "name the directory of the run to go on with, for instance --out runs/first".into(),
+        }
+        .into());
+    };
+    let path = out.join(run_dir::PLAN);
+    if !path.exists() {
+        return Err(StorageError::NothingToResume { path: out }.into());
+    }
+    let earlier: TrainOptions = options::read(&path)?;
+    let plan = options::over(&given, &earlier)?.resolve()?;
+    if let Some(difference) = plan.difference(&earlier.resolve()?)? {
+        return Err(StorageError::Mismatch { path, difference }.into());
+    }
+    Ok((plan, Some(out)))
+}
