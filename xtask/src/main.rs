@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
-cargo xtask demo                            build midcourse, fetch a small model, measure it, name the report
+cargo xtask demo                            build midcourse and run its demo: measure, make preferences, train, measure
 cargo xtask test                            format, lints, every test (fetches the small model once)
 cargo xtask ci                              the same, as the continuous integration runs it
 cargo xtask golden                          make the reference files in testdata/ again with transformers
@@ -42,33 +42,7 @@ fn main() -> ExitCode {
 /// The whole story on the sandbox set, from a fresh clone.
 fn demo() -> Result<(), String> {
     cargo(&["build", "--release", "--package", "midcourse"])?;
-    midcourse(&["models", "pull", "smollm2"])?;
-    let out = free_directory(&root().join("runs"))?;
-    let out_text = out.display().to_string();
-    let eval = [
-        "eval",
-        "--preset",
-        "quick",
-        "--model",
-        "smollm2",
-        "--data",
-        "data/sandbox/eval.jsonl",
-        "--benign",
-        "data/sandbox/benign.jsonl",
-        "--seed",
-        "7",
-        "--out",
-        &out_text,
-    ];
-    midcourse(&eval)?;
-    say(&format!("\nThe demo is done. Open {} in a browser.", out.join("report.html").display()));
-    Ok(())
-}
-
-/// The first of demo-1, demo-2, … that is not there.
-fn free_directory(runs: &Path) -> Result<PathBuf, String> {
-    let candidates = (1..10_000).map(|n| runs.join(format!("demo-{n}")));
-    candidates.into_iter().find(|path| !path.exists()).ok_or_else(|| format!("{} is full", runs.display()))
+    midcourse(&["demo"])
 }
 
 /// Everything that must hold before a change lands.

@@ -45,6 +45,8 @@ pub(crate) enum Command {
     /// Write what was made in the formats of other tools
     #[command(subcommand)]
     Export(ExportCommand),
+    /// The whole story on a harmless sample set: fetch a small model, make preferences, train, measure before and after
+    Demo(DemoArgs),
     /// Make the pages of a finished run again
     Report {
         /// Directory of the run
@@ -66,6 +68,20 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// Arguments of `midcourse demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// The model: a name of `midcourse models`
+    #[arg(long, value_name = "M", default_value = "smollm2")]
+    pub model: String,
+    /// Directory of all that the demo makes [default: runs/demo-N]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Take every row of the sample set; takes several times as long
+    #[arg(long)]
+    pub full: bool,
 }
 
 /// Arguments of `midcourse eval`.

@@ -51,14 +51,6 @@ pub(crate) fn differing<'a>(
 
 /// The command line that asks for the same as these options, as a shell takes it.
 pub(crate) fn command(name: &str, options: &impl Serialize) -> Result<String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,#".contains(c);
-    let quoted = |argument: String| {
-        if !argument.is_empty() && argument.chars().all(is_plain) {
-            argument
-        } else {
-            format!("'{}'", argument.replace('\'', r"'\''"))
-        }
-    };
     let plain = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut words = vec![format!("midcourse {name}")];
     for (option, value) in toml::Table::try_from(options)? {
@@ -70,4 +62,14 @@ pub(crate) fn command(name: &str, options: &impl Serialize) -> Result<String> {
         }
     }
     Ok(words.join(" "))
+}
+
+/// An argument as a shell takes it.
+pub(crate) fn quoted(argument: String) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,#".contains(c);
+    if !argument.is_empty() && argument.chars().all(is_plain) {
+        argument
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    }
 }

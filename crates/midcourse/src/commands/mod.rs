@@ -1,6 +1,7 @@
 //! One file a command: straight glue from arguments to results.
 
 mod data;
+mod demo;
 mod eval;
 mod export;
 mod judge;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         Command::Probe(args) => probe::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Export(ExportCommand::Pairs(args)) => export::pairs(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Report { run } => pages::run(&run),
         Command::Data(command) => data::run(&command),
         Command::Models { command, json } => models::run(command.as_ref(), json),

@@ -70,7 +70,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
     }
     let after = train::measure(&plan, &run.dir, Some(run.adapter()), &signals)?;
     let results = train::finish(&run, &plan, [before, after])?;
-    print(&if args.json { serde_json::to_string_pretty(&results)? } else { results.text() });
+    let changed = train::pages::write(&run.dir.path)?;
+    let text = [vec![results.text()], changed].concat().join("\n");
+    print(&if args.json { serde_json::to_string_pretty(&results)? } else { text });
+    say(&format!("report: {}", run.dir.file("report.html").display()));
     say(&format!("adapter: {}", run.adapter().display()));
     Ok(0)
 }

@@ -20,6 +20,7 @@ mod log;
 mod manifest;
 mod notes;
 mod options;
+pub(crate) mod pages;
 mod reference;
 mod run;
 mod session;
