@@ -1,7 +1,7 @@
 """Holds the losses of the hand-over to TRL against goldens and plain formulas.
 
     python perf/trl/check_losses.py
-    accelerate launch --cpu --num_processes 2 perf/trl/check_losses.py
+    accelerate launch --config_file OUT/trl/accelerate.yaml perf/trl/check_losses.py
 
 The rankings, pairs and the adapter of testdata/golden/trl are laid out as `midcourse train --engine trl` lays them out, a
 ranking a step, and trained on by its script with a learning rate of zero. What is logged of a step must be what the goldens
@@ -36,6 +36,7 @@ TOLERANCE = 5e-5
 
 
 def main():
+    PartialState(cpu=True)
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     forks = json.loads((GOLDEN / "forks.json").read_text())

@@ -34,6 +34,7 @@ from transformers.trainer_callback import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
 HERE = Path(__file__).resolve().parent
+ON_GPU = torch.cuda.is_available()
 
 
 def main():
@@ -49,13 +50,14 @@ def main():
 
 def build(settings, directory):
     """The trainer, with everything that it trains on."""
-    n_parallel = PartialState().num_processes * settings["rows_per_device"]
+    # Without a GPU accelerate finds the other processes only when it is told to look for them on the CPU.
+    n_parallel = PartialState(cpu=not ON_GPU).num_processes * settings["rows_per_device"]
     train = in_steps(rows_of(directory / "data" / "train.jsonl"), settings["steps"], n_parallel)
     n_accumulated = train.rows_per_step // n_parallel
     held_out = rows_of(directory / "data" / "eval.jsonl")
     trees = [list(dict.fromkeys(held_out["tree"]))] if held_out else []
     held_out = in_steps(held_out, trees, n_parallel) if held_out else None
-    dtype = getattr(torch, settings["dtype"])
+    dtype = torch.bfloat16 if in_bfloat16(settings) else torch.float32
     source = {"revision": settings["revision"]} if settings["revision"] else {}
     trainer = TreeTrainer(
         model=AutoModelForCausalLM.from_pretrained(settings["model"], dtype=dtype, **source),
@@ -95,9 +97,9 @@ def arguments(settings, directory, n_accumulated, has_held_out):
         beta=settings["beta"],
         max_length=None,
         seed=settings["seed"],
-        bf16=settings["dtype"] == "bfloat16",
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=settings["gradient_checkpointing"],
+        bf16=in_bfloat16(settings),
+        use_cpu=not ON_GPU,
+        gradient_checkpointing=ON_GPU if settings["gradient_checkpointing"] == "auto" else settings["gradient_checkpointing"],
         per_device_train_batch_size=settings["rows_per_device"],
         per_device_eval_batch_size=settings["rows_per_device"],
         gradient_accumulation_steps=n_accumulated,
@@ -120,6 +122,10 @@ def arguments(settings, directory, n_accumulated, has_held_out):
     )
 
 
+def in_bfloat16(settings):
+    return settings["dtype"] == "bfloat16" or (settings["dtype"] == "auto" and ON_GPU)
+
+
 class Steps:
     """Rows in the order of training, the same number in every step."""
 
@@ -137,7 +143,7 @@ def in_steps(rows, steps, n_parallel):
     places = {}
     for place, tree in enumerate(rows["tree"]):
         places.setdefault(tree, []).append(place)
-    chosen = [[place for tree in step for place in places[tree]] for step in steps]
+    chosen = [[place for tree in step for place in places.get(tree, [])] for step in steps]
     rows_per_step = math.ceil(max(map(len, chosen)) / n_parallel) * n_parallel
     weights = rows["weight"]
     # The shortest row is the cheapest to fill up with.
@@ -147,8 +153,9 @@ def in_steps(rows, steps, n_parallel):
     for step in chosen:
         n_fillers = rows_per_step - len(step)
         laid_out += step + [filler] * n_fillers
+        total = sum(weights[place] for place in step)
         # A filler has no share in its step.
-        share += [1 / sum(weights[place] for place in step)] * len(step) + [0.0] * n_fillers
+        share += [1 / total if total else 0.0] * len(step) + [0.0] * n_fillers
     return Steps(rows.select(laid_out).add_column("share", share), rows_per_step)
 
 
