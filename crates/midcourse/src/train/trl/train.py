@@ -43,6 +43,8 @@ def main():
     resume = parser.parse_args().resume
     settings = json.loads((HERE / "settings.json").read_text())
     trainer = build(settings, HERE)
+    # What is held out was scored at the checkpoint already.
+    trainer.args.eval_on_start &= resume is None
     trainer.train(resume_from_checkpoint=resume)
     # Every process takes part: with FSDP each of them has a share of the weights.
     trainer.save_model(HERE / "adapter")
@@ -106,10 +108,14 @@ def arguments(settings, directory, n_accumulated, has_held_out):
         max_steps=len(settings["steps"]),
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         optim="adamw_torch",
         learning_rate=settings["learning_rate"],
-        lr_scheduler_type=settings["schedule"],
-        warmup_steps=math.ceil(settings["warmup"] * len(settings["steps"])),
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(settings["schedule"], settings["schedule"]),
+        warmup_steps=settings["n_warmup_steps"],
+        adam_beta1=settings["adam"]["beta1"],
+        adam_beta2=settings["adam"]["beta2"],
+        adam_epsilon=settings["adam"]["eps"],
         weight_decay=settings["weight_decay"],
         max_grad_norm=settings["clip"],
         logging_steps=1,
@@ -183,7 +189,8 @@ class Collator:
             for start, end, weight in row["anchors"]:
                 start, end = n_prompt + int(start), n_prompt + int(end)
                 batch["anchors"][at, start:end] += row["share"] * weight / (end - start)
-        batch["weight"] = torch.tensor([row["share"] * row["weight"] for row in rows])
+        # In float64, so that what everything agrees on is logged as 1.
+        batch["weight"] = torch.tensor([row["share"] * row["weight"] for row in rows], dtype=torch.float64)
         return batch
 
 
@@ -247,7 +254,7 @@ class TreeTrainer(DPOTrainer):
         """Notes what a batch adds to the means of its step; the log takes the mean over the batches of a process."""
         n_in_turn = self.n_batches[self.mode] / self.accelerator.num_processes
         for key, share in shares.items():
-            total = self.accelerator.gather(share.detach().sum()).sum().item()
+            total = self.accelerator.gather(share.detach().double().sum()).sum().item()
             self._metrics[self.mode][key].append(total * n_in_turn)
 
     @property
@@ -262,7 +269,10 @@ class WriteLog(TrainerCallback):
         self.path = path
 
     def on_log(self, args, state, control, logs=None, **_):
-        if state.is_world_process_zero and logs and ("loss" in logs or "eval_loss" in logs):
+        loss = (logs or {}).get("loss", (logs or {}).get("eval_loss"))
+        if loss is not None and not math.isfinite(loss):
+            raise RuntimeError(f"the loss of step {state.global_step} is {loss}; lower the learning rate")
+        if state.is_world_process_zero and loss is not None:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 
