@@ -6,7 +6,7 @@
 The rankings, pairs and the adapter of testdata/golden/trl are laid out as `midcourse train --engine trl` lays them out, a
 ranking a step, and trained on by its script with a learning rate of zero. What is logged of a step must be what the goldens
 say: TRL's own losses for dpo-full and ipo, the formulas in float64 for fork and its anchor, with log-probabilities of
-transformers for recovery. Versions are in requirements.txt.
+transformers for recovery. Versions are in crates/midcourse/src/train/trl/requirements.txt.
 """
 
 import json

@@ -33,6 +33,7 @@ mod storage;
 mod synth;
 mod synth_pages;
 mod terminal;
+mod train;
 
 use std::panic;
 use std::process::ExitCode;

@@ -36,9 +36,10 @@ pub fn pair_rows(example: &Example, settings: &ObjectiveSettings) -> Vec<PairRow
     let compared = terms.compared();
     let span = |nodes: &[usize]| find(example, nodes);
     let imitated = compared.imitated.iter().map(|nodes| row(span(nodes), None, 1.0));
-    let decisions = compared.decisions.iter().map(|(chosen, rejected, n_pairs)| {
-        row(span(chosen), Some(span(rejected)), *n_pairs)
-    });
+    let decisions = compared
+        .decisions
+        .iter()
+        .map(|(chosen, rejected, n_pairs)| row(span(chosen), Some(span(rejected)), *n_pairs));
     let mut rows: Vec<PairRow> = decisions.chain(imitated).collect();
     let weight = terms.weight() / compared.anchored.len().max(1) as f64;
     if weight > 0.0 && settings.anchor > 0.0 {
@@ -82,4 +83,87 @@ fn place(example: &Example, answer: usize, nodes: &[usize]) -> Option<Range<usiz
     // A first token that cannot be scored is a token all the same, and no node.
     let n_before = answer.n_tokens - answer.nodes.len();
     holds.then(|| from + n_before..from + n_before + nodes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::TokenId;
+    use crate::eval::Set;
+    use crate::synth::AnswerKind;
+    use crate::train::Objective;
+    use crate::train::fixture::{example, logps};
+
+    /// Log-probability of every node of a tree, under some model.
+    fn of_nodes(example: &Example, seed: u64) -> Vec<f64> {
+        logps(&(0..example.trie.len()).collect::<Vec<_>>(), seed)
+    }
+
+    /// What a trainer of pairs sums over a span: from the answer's tokens, without a look at the tree.
+    fn sum(example: &Example, span: (usize, &Range<usize>), logps: &[f64]) -> f64 {
+        let nodes = &example.answers[span.0].nodes;
+        nodes[span.1.clone()].iter().map(|&node| logps[node]).sum()
+    }
+
+    /// The loss of rows, as the script writes it.
+    fn loss(example: &Example, settings: &ObjectiveSettings, (policy, reference): (&[f64], &[f64])) -> f64 {
+        let rows = pair_rows(example, settings);
+        let of_row = |row: &PairRow| {
+            let of = |span: &AnswerSpan, logps: &[f64]| sum(example, (span.answer, &span.tokens), logps);
+            let ratio = |span: &AnswerSpan| of(span, policy) - of(span, reference);
+            let n = |span: &AnswerSpan| span.tokens.len().max(1) as f64;
+            let preference = match (&row.rejected, settings.objective) {
+                (None, _) => -of(&row.chosen, policy) / n(&row.chosen),
+                (Some(rejected), Objective::Ipo) => {
+                    let difference = ratio(&row.chosen) / n(&row.chosen) - ratio(rejected) / n(rejected);
+                    (difference - 0.5 / settings.beta).powi(2)
+                }
+                (Some(rejected), _) => {
+                    (1.0 + (-settings.beta * (ratio(&row.chosen) - ratio(rejected))).exp()).ln()
+                }
+            };
+            let held = |(tokens, weight): &(Range<usize>, f64)| {
+                -weight * sum(example, (row.chosen.answer, tokens), policy) / tokens.len() as f64
+            };
+            row.weight * preference + settings.anchor * row.anchors.iter().map(held).sum::<f64>()
+        };
+        rows.iter().map(of_row).sum()
+    }
+
+    fn answers() -> impl Strategy<Value = Vec<(Option<AnswerKind>, Vec<TokenId>)>> {
+        let kinds = [
+            AnswerKind::Refusal,
+            AnswerKind::Correction(1),
+            AnswerKind::Correction(2),
+            AnswerKind::Correction(3),
+            AnswerKind::Response,
+        ];
+        let tokens = prop::collection::vec(0..2_u32, 1..7);
+        prop::collection::vec(tokens, 5)
+            .prop_map(move |answers| kinds.into_iter().map(Some).zip(answers).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn rows_cost_what_the_tree_costs(
+            answers in answers(),
+            set in prop::sample::select(vec![None, Some(Set::Harmful), Some(Set::Benign)]),
+            objective in prop::sample::select(Objective::ALL.to_vec()),
+            anchor in prop::sample::select(vec![0.0, 0.7]),
+        ) {
+            let example = example(set, &answers);
+            prop_assume!(!example.pairs.is_empty());
+            let settings = ObjectiveSettings { objective, beta: 0.3, anchor, anchor_tokens: 2 };
+            let (policy, reference) = (of_nodes(&example, 1), of_nodes(&example, 2));
+            let terms = Terms::of(&example, &settings);
+            let at = |logps: &[f64]| terms.scored().iter().map(|&node| logps[node]).collect::<Vec<_>>();
+            let whole = terms.loss(&at(&policy), &at(&reference));
+            let rows = loss(&example, &settings, (&policy, &reference));
+            prop_assert!((rows - whole.value).abs() <= 1e-9 * whole.value.abs().max(1.0), "{rows} {}", whole.value);
+            let weight: f64 = pair_rows(&example, &settings).iter().map(|row| row.weight).sum();
+            prop_assert!((weight - terms.weight()).abs() < 1e-12);
+        }
+    }
 }

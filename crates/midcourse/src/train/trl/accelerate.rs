@@ -24,7 +24,11 @@ pub(crate) enum Device {
 impl Device {
     /// What this machine has.
     pub(crate) fn found() -> Self {
-        if Path::new("/dev/nvidia0").exists() || Path::new("/dev/kfd").exists() { Self::Gpu } else { Self::Cpu }
+        if Path::new("/dev/nvidia0").exists() || Path::new("/dev/kfd").exists() {
+            Self::Gpu
+        } else {
+            Self::Cpu
+        }
     }
 }
 
@@ -37,7 +41,8 @@ impl Accelerate {
         match self {
             Self::Given(path) => fs::read_to_string(path).map_err(|error| Failure::Input {
                 problem: format!("--accelerate-config {}: {error}", path.display()),
-                hint: "`accelerate config --config_file FILE` writes one; without the flag midcourse does".into(),
+                hint: "`accelerate config --config_file FILE` writes one; without the flag midcourse does"
+                    .into(),
             }),
             Self::Processes(n, device) => {
                 let text = match device {

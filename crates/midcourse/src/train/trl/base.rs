@@ -30,7 +30,8 @@ impl Base {
                 Ok(Self { name: repo, revision: commit.map(str::to_owned).or(revision) })
             }
             ModelName::Hub(HubName { repo, .. }) => {
-                Err(gguf(name, &format!("name the model's safetensors, for instance --model hf:{repo}")).into())
+                Err(gguf(name, &format!("name the model's safetensors, for instance --model hf:{repo}"))
+                    .into())
             }
             ModelName::Path(path) if path.is_dir() => {
                 let path = fs::canonicalize(&path).map_err(at(&path))?;

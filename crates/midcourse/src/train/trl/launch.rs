@@ -36,9 +36,15 @@ impl Launch<'_> {
     /// Checks that the packages are there.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let python = self.python.display();
-        let asked = Command::new(&self.python).arg("-c").arg(format!("import {PACKAGES}")).stdin(Stdio::null()).output();
+        let asked = Command::new(&self.python)
+            .arg("-c")
+            .arg(format!("import {PACKAGES}"))
+            .stdin(Stdio::null())
+            .output();
         let output = asked.map_err(|error| Failure::Input {
-            problem: format!("--python {python}: expected an interpreter of Python, found none that starts: {error}"),
+            problem: format!(
+                "--python {python}: expected an interpreter of Python, found none that starts: {error}"
+            ),
             hint: "name one with --python, say .venv/bin/python".into(),
         })?;
         if output.status.success() {
@@ -47,7 +53,9 @@ impl Launch<'_> {
         let why = last_lines(&output.stderr, 1).pop().unwrap_or_else(|| output.status.to_string());
         Err(Failure::Input {
             problem: format!("--python {python}: expected the packages {PACKAGES}, found: {why}"),
-            hint: format!("{python} -m pip install -r OUT/{DIR}/{REQUIREMENTS}, or name another interpreter with --python"),
+            hint: format!(
+                "{python} -m pip install -r OUT/{DIR}/{REQUIREMENTS}, or name another interpreter with --python"
+            ),
         })
     }
 
@@ -166,7 +174,9 @@ mod tests {
     fn the_newest_whole_checkpoint_is_gone_on_from() {
         let temp = tempfile::tempdir().unwrap();
         assert_eq!(newest_checkpoint(&temp.path().join("none")).unwrap(), None);
-        for (name, is_whole) in [("checkpoint-20", true), ("checkpoint-100", true), ("checkpoint-120", false), ("x", true)] {
+        for (name, is_whole) in
+            [("checkpoint-20", true), ("checkpoint-100", true), ("checkpoint-120", false), ("x", true)]
+        {
             fs::create_dir(temp.path().join(name)).unwrap();
             if is_whole {
                 fs::write(temp.path().join(name).join("trainer_state.json"), "{}").unwrap();

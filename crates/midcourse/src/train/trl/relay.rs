@@ -51,7 +51,8 @@ impl<'a> Relay<'a> {
     pub(super) fn open(run: &Path, data: Data<'a>, step: usize) -> Result<Self> {
         let log = run.join(DIR).join(LOG);
         cut_back(&log, step)?;
-        let (train, held_out) = (Sink::create(run.join("train.jsonl"))?, Sink::create(run.join("eval.jsonl"))?);
+        let (train, held_out) =
+            (Sink::create(run.join("train.jsonl"))?, Sink::create(run.join("eval.jsonl"))?);
         Ok(Self { data, log, n_read: 0, n_lines: 0, n_pair_tokens: 0, n_tokens: 0, train, held_out })
     }
 
@@ -81,7 +82,8 @@ impl<'a> Relay<'a> {
     fn take(&mut self, line: &[u8]) -> Result<Seen> {
         self.n_lines += 1;
         let mut found: Map<String, Value> = serde_json::from_slice(line).map_err(|e| self.unreadable(&e))?;
-        let step = found.get("step").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let step =
+            found.get("step").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
         // A run is one epoch to the script, whose steps are laid out beforehand.
         let epoch = (step * self.data.n_epochs) as f64 / self.data.steps.len().max(1) as f64;
         found.insert("epoch".into(), epoch.into());
@@ -151,7 +153,10 @@ mod tests {
         let lines = "{\"step\":0,\"eval_loss\":1}\n{\"step\":1,\"loss\":1}\n{\"step\":2,\"loss\":1}\n{\"step\":3,\"lo";
         fs::write(&log, lines).unwrap();
         cut_back(&log, 1).unwrap();
-        assert_eq!(fs::read_to_string(&log).unwrap(), "{\"step\":0,\"eval_loss\":1}\n{\"step\":1,\"loss\":1}\n");
+        assert_eq!(
+            fs::read_to_string(&log).unwrap(),
+            "{\"step\":0,\"eval_loss\":1}\n{\"step\":1,\"loss\":1}\n"
+        );
         cut_back(&log, 0).unwrap();
         assert_eq!(fs::read_to_string(&log).unwrap(), "");
     }

@@ -36,7 +36,8 @@ pub(super) fn lines(data: &Data<'_>, trees: &[usize], objective: &ObjectiveSetti
         let example = data.examples[tree];
         let writing = Writing::of(example, data.tokenizer)?;
         for row in pair_rows(example, objective) {
-            let row = writing.row(tree, &row).with_context(|| format!("the text of sample {}", example.id))?;
+            let row =
+                writing.row(tree, &row).with_context(|| format!("the text of sample {}", example.id))?;
             serde_json::to_writer(&mut lines, &row)?;
             lines.push(b'\n');
         }
@@ -94,7 +95,8 @@ impl<'a> Writing<'a> {
 fn conversation(example: &Example, answer: usize) -> Vec<TokenId> {
     let trie = &example.trie;
     let last = example.answers[answer].nodes.last().copied();
-    let mut ids: Vec<TokenId> = std::iter::successors(last, |&node| trie.parent(node)).map(|node| trie.token(node)).collect();
+    let mut ids: Vec<TokenId> =
+        std::iter::successors(last, |&node| trie.parent(node)).map(|node| trie.token(node)).collect();
     ids.reverse();
     ids
 }

@@ -72,7 +72,9 @@ impl Settings {
             gradient_checkpointing: "auto",
             steps,
         };
-        let serde_json::Value::Object(entries) = serde_json::to_value(&file)? else { return Ok(String::new()) };
+        let serde_json::Value::Object(entries) = serde_json::to_value(&file)? else {
+            return Ok(String::new());
+        };
         let line = |(key, value): (&String, &serde_json::Value)| format!(" \"{key}\": {value}");
         let lines: Vec<String> = entries.iter().map(line).collect();
         Ok(format!("{{\n{}\n}}\n", lines.join(",\n")))

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use midcourse_core::synth::Ranking;
 use midcourse_core::train::{Example, Objective, ObjectiveSettings, Prepared, Preparing};
-use midcourse_engine::local::{ModelHeader, TemplateChoice};
+use midcourse_engine::chat_template::TemplateChoice;
+use midcourse_engine::local::ModelHeader;
 use serde_json::Value;
 
 use super::accelerate::Device;
@@ -28,7 +29,8 @@ struct Given {
 impl Given {
     fn new() -> Self {
         let header = ModelHeader::read(&testdata("tiny-llama"), "tiny-llama", &TemplateChoice::Own).unwrap();
-        let preparing = Preparing { template: &header.template, tokenizer: &header.tokenizer, max_tokens: 512 };
+        let preparing =
+            Preparing { template: &header.template, tokenizer: &header.tokenizer, max_tokens: 512 };
         let mut prepared = Prepared::default();
         for line in fs::read_to_string(testdata("golden/trl/rankings.jsonl")).unwrap().lines() {
             let ranking: Ranking = serde_json::from_str(line).unwrap();
@@ -126,7 +128,10 @@ fn rows_of_whole_answers_are_the_pairs_of_the_goldens_and_hold_their_text() {
         }
         let lines = fs::read_to_string(testdata("golden/trl/pairs.jsonl")).unwrap();
         let pair: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
-        assert_eq!(rows[0]["chosen"], format!("{}<|im_end|>\n", pair["chosen"][0]["content"].as_str().unwrap()));
+        assert_eq!(
+            rows[0]["chosen"],
+            format!("{}<|im_end|>\n", pair["chosen"][0]["content"].as_str().unwrap())
+        );
         assert!(rows[0]["prompt"].as_str().unwrap().ends_with("<|im_start|>assistant\n"));
     }
 }
@@ -139,7 +144,9 @@ fn what_is_imitated_has_nothing_rejected() {
     let n_rows = |tree: usize| rows.iter().filter(|row| row["tree"] == tree).count();
     // A refusal and four corrections; of the contrast ranking its response; the third has no response to turn from.
     assert_eq!((n_rows(0), n_rows(1)), (5, 1));
-    assert!(rows.iter().all(|row| row["rejected_span"] == serde_json::json!([0, 0]) && row["rejected"] == ""));
+    assert!(
+        rows.iter().all(|row| row["rejected_span"] == serde_json::json!([0, 0]) && row["rejected"] == "")
+    );
 }
 
 #[test]
@@ -175,6 +182,8 @@ fn a_configuration_of_the_user_is_taken_as_it_is() {
     assert!(error.starts_with("--accelerate-config ") && error.contains("own.yaml"), "{error}");
     assert!(Accelerate::Processes(1, Device::Gpu).yaml().unwrap().contains("distributed_type: 'NO'"));
     assert!(Accelerate::Processes(8, Device::Gpu).yaml().unwrap().contains("distributed_type: FSDP"));
+    let found = Accelerate::Processes(8, Device::found()).yaml().unwrap();
+    assert!(found.contains("num_processes: 8\n") && !found.contains("{{"));
 }
 
 #[test]
@@ -217,7 +226,9 @@ fn two_processes_train_and_bring_an_adapter_back() {
         assert!(trained.config.contains("\"r\": 4") && trained.weights.len() > 1000);
         let lines = |name: &str| fs::read_to_string(temp.path().join(name)).unwrap().lines().count();
         // Held out before the first step and at the second.
-        assert!(lines("train.jsonl") == 3 && lines("eval.jsonl") >= 2 && seen.len() == 3 + lines("eval.jsonl"));
+        assert!(
+            lines("train.jsonl") == 3 && lines("eval.jsonl") >= 2 && seen.len() == 3 + lines("eval.jsonl")
+        );
         let text = fs::read_to_string(temp.path().join("train.jsonl")).unwrap();
         let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         // Where the adapter is empty every pair costs ln 2, by the squares of IPO 25.
