@@ -76,6 +76,15 @@ fn is_nothing(value: &Value) -> bool {
 
 /// A message; only the system may say nothing.
 fn message(field: &str, value: &Value) -> Read<Message> {
+    let message = any_message(field, value)?;
+    if message.role != Role::System {
+        saying(&format!("{field}.content"), &message.content)?;
+    }
+    Ok(message)
+}
+
+/// A message, which may say nothing.
+pub(super) fn any_message(field: &str, value: &Value) -> Read<Message> {
     let Value::Object(fields) = value else {
         return Err(wrong_type(field, "a message with `role` and `content`", Some(value)));
     };
@@ -87,8 +96,5 @@ fn message(field: &str, value: &Value) -> Read<Message> {
         other => return Err(RowProblem::UnknownRole { field: in_message("role"), found: plain(other) }),
     };
     let content = as_string(&in_message("content"), fields.get("content"))?;
-    if role != Role::System {
-        saying(&in_message("content"), content)?;
-    }
     Ok(Message { role, content: content.to_owned() })
 }

@@ -14,6 +14,7 @@ mod labels;
 mod malformed;
 #[cfg(test)]
 mod messages;
+mod pairs;
 #[cfg(test)]
 mod prompts;
 mod row;
@@ -38,6 +39,8 @@ use row::{At, Row};
 pub use crate::error::{FileProblem, RowProblem};
 pub use format::{Container, Format, is_column};
 pub use labels::{LabelledRow, guard, parse_labels};
+pub use pairs::{PairReader, PlainPair, Preference, Sides, are_pairs};
+pub(crate) use split::chance;
 pub use split::{Line, Side, Split, lines};
 pub use summary::{CategoryCount, Quantiles, Reach, Summary, summarise};
 

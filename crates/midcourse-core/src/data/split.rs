@@ -44,12 +44,16 @@ impl Split {
 
     /// The side of a row with this conversation before its response.
     pub fn side(&self, conversation: &[Message]) -> Side {
-        let said = conversation.iter().flat_map(|turn| [turn.role.name().to_owned(), normal(&turn.content)]);
-        let said: Vec<String> = [self.seed.to_string()].into_iter().chain(said).collect();
-        // The upper 53 bits are a number in [0, 1) exactly.
-        let chance = (hash_of(said.iter().map(String::as_str)) >> 11) as f64 / (1_u64 << 53) as f64;
-        if chance < self.eval_share { Side::Eval } else { Side::Train }
+        if chance(self.seed, conversation) < self.eval_share { Side::Eval } else { Side::Train }
     }
+}
+
+/// A number in [0, 1) that depends on the words of a conversation and the seed.
+pub(crate) fn chance(seed: u64, conversation: &[Message]) -> f64 {
+    let said = conversation.iter().flat_map(|turn| [turn.role.name().to_owned(), normal(&turn.content)]);
+    let said: Vec<String> = [seed.to_string()].into_iter().chain(said).collect();
+    // The upper 53 bits are a number in [0, 1) exactly.
+    (hash_of(said.iter().map(String::as_str)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// The words of a text in lower case, without punctuation; of a text without words, the text.

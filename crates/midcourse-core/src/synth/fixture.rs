@@ -1,12 +1,16 @@
 //! Rankings to test with: mild wrongs and harmless questions, with answers as long and as different as real ones are.
 
+use std::ops::Range;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::{Answer, AnswerEnd, AnswerKind, Cut, Dropped, DroppedAnswer, Judged, Origin, Ranking, Reason};
 use crate::chat::Message;
+use crate::engine::TokenId;
 use crate::eval::Set;
 use crate::judge::Verdict;
+use crate::template::{Encoding, SpecialTokens, TokenizeError, Tokenizer};
 
 /// Cuts of every ranking.
 pub(crate) const N_CUTS: usize = 4;
@@ -179,5 +183,44 @@ fn verdict(kind: AnswerKind, set: Set) -> Option<Judged> {
         (Set::Harmful, AnswerKind::Response) | (Set::Benign, AnswerKind::Correction(_)) => None,
         (Set::Benign, AnswerKind::Response) => judged(Verdict::NotCorrected),
         _ => judged(Verdict::Corrected),
+    }
+}
+
+/// Tokens are bytes; 0 to 2 are control tokens.
+pub(crate) struct Bytes(pub(crate) SpecialTokens);
+
+const CONTROLS: [&str; 3] = ["<u>", "<a>", "</s>"];
+
+impl Tokenizer for Bytes {
+    fn encode(&self, text: &str, plain: &[Range<usize>]) -> std::result::Result<Encoding, TokenizeError> {
+        let mut encoding = Encoding::default();
+        let mut at = 0;
+        while at < text.len() {
+            let is_plain = plain.iter().any(|range| range.contains(&at));
+            let control = CONTROLS.iter().position(|control| !is_plain && text[at..].starts_with(control));
+            let n_bytes = control.map_or(1, |control| CONTROLS[control].len());
+            encoding
+                .ids
+                .push(control.map_or(TokenId::from(text.as_bytes()[at]), |control| control as TokenId));
+            encoding.offsets.push(at..at + n_bytes);
+            at += n_bytes;
+        }
+        Ok(encoding)
+    }
+
+    fn decode(&self, ids: &[TokenId]) -> std::result::Result<String, TokenizeError> {
+        let bytes = ids.iter().flat_map(|&id| match CONTROLS.get(id as usize) {
+            Some(control) => control.bytes().collect::<Vec<_>>(),
+            None => vec![id as u8],
+        });
+        Ok(String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned())
+    }
+
+    fn count_special(&self, _text: &str) -> usize {
+        0
+    }
+
+    fn special(&self) -> &SpecialTokens {
+        &self.0
     }
 }

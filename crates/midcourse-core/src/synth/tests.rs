@@ -1,53 +1,13 @@
 //! Drafts driven to their end, with bytes for tokens and a model that says what the test wants.
 
-use std::ops::Range;
-
+use super::fixture::Bytes;
 use super::*;
 use crate::data::Sample;
 use crate::engine::{Finish, Grown, Sampling, TokenId};
 use crate::eval::Set;
 use crate::judge::rule::RuleJudge;
 use crate::judge::{TextJudge, Verdict};
-use crate::template::{ChatTemplate, Encoding, Framing, SpecialTokens, TokenizeError, Tokenizer};
-
-/// Tokens are bytes; 0 to 2 are control tokens.
-struct Bytes(SpecialTokens);
-
-const CONTROLS: [&str; 3] = ["<u>", "<a>", "</s>"];
-
-impl Tokenizer for Bytes {
-    fn encode(&self, text: &str, plain: &[Range<usize>]) -> std::result::Result<Encoding, TokenizeError> {
-        let mut encoding = Encoding::default();
-        let mut at = 0;
-        while at < text.len() {
-            let is_plain = plain.iter().any(|range| range.contains(&at));
-            let control = CONTROLS.iter().position(|control| !is_plain && text[at..].starts_with(control));
-            let n_bytes = control.map_or(1, |control| CONTROLS[control].len());
-            encoding
-                .ids
-                .push(control.map_or(TokenId::from(text.as_bytes()[at]), |control| control as TokenId));
-            encoding.offsets.push(at..at + n_bytes);
-            at += n_bytes;
-        }
-        Ok(encoding)
-    }
-
-    fn decode(&self, ids: &[TokenId]) -> std::result::Result<String, TokenizeError> {
-        let bytes = ids.iter().flat_map(|&id| match CONTROLS.get(id as usize) {
-            Some(control) => control.bytes().collect::<Vec<_>>(),
-            None => vec![id as u8],
-        });
-        Ok(String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned())
-    }
-
-    fn count_special(&self, _text: &str) -> usize {
-        0
-    }
-
-    fn special(&self) -> &SpecialTokens {
-        &self.0
-    }
-}
+use crate::template::{ChatTemplate, Framing, SpecialTokens, Tokenizer};
 
 fn settings() -> SynthSettings {
     SynthSettings {

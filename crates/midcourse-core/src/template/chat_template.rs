@@ -76,6 +76,11 @@ impl ChatTemplate {
         &self.bos
     }
 
+    /// The text that ends a sequence.
+    pub(crate) fn eos(&self) -> &str {
+        &self.eos
+    }
+
     /// Renders a conversation; `thinks` is what the template is told of thinking.
     pub(super) fn render_thinking(
         &self,
