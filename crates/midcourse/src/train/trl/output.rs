@@ -10,7 +10,10 @@ pub(super) fn last_lines(output: &[u8], n: usize) -> Vec<String> {
     let lines =
         text.lines().map(|line| line.rsplit('\r').find(|part| !part.trim().is_empty()).unwrap_or_default());
     let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(n)..].iter().map(|line| strip_controls(&strip_ansi_codes(line))).collect()
+    lines[lines.len().saturating_sub(n)..]
+        .iter()
+        .map(|line| strip_controls(&strip_ansi_codes(line)))
+        .collect()
 }
 
 /// Lines of another program, told apart from our own.
