@@ -112,7 +112,7 @@ impl Launch<'_> {
             command.arg("--resume").arg(checkpoint);
         }
         command.current_dir(dir).stdin(Stdio::null()).stdout(out).stderr(error).process_group(0);
-        Ok(command.spawn().with_context(|| format!("starting {}", self.python.display()))?)
+        command.spawn().with_context(|| format!("starting {}", self.python.display()))
     }
 }
 
@@ -156,7 +156,9 @@ fn tell(child: &Child, signal: &str) {
 
 fn failed(status: ExitStatus, output: &Path) -> Failure {
     let text = fs::read(output).unwrap_or_default();
-    said(&last_lines(&text, LINES_SHOWN)).iter().for_each(|line| say(line));
+    for line in said(&last_lines(&text, LINES_SHOWN)) {
+        say(&line);
+    }
     Failure::Input {
         problem: format!("TRL did not train: the launcher ended with {status}"),
         hint: format!(
@@ -184,5 +186,25 @@ mod tests {
         }
         let found = newest_checkpoint(temp.path()).unwrap();
         assert_eq!(found, Some((100, PathBuf::from("checkpoints/checkpoint-100"))));
+    }
+
+    #[test]
+    fn what_the_launcher_has_started_ends_with_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let script = "sleep 600 & echo $! > pid; wait";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(temp.path()).process_group(0);
+        let mut child = command.spawn().unwrap();
+        let pid = loop {
+            let text = fs::read_to_string(temp.path().join("pid")).unwrap_or_default();
+            if text.ends_with('\n') {
+                break text.trim().to_owned();
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        end(&mut child).unwrap();
+        // A process that nobody has waited for yet is a zombie, and no longer runs.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
     }
 }

@@ -29,7 +29,9 @@ pub(crate) use accelerate::Accelerate;
 pub(crate) use base::Base;
 pub(crate) use launch::Launch;
 pub(crate) use relay::Seen;
-pub(crate) use settings::{Adam, Lora, Settings};
+pub(crate) use settings::Settings;
+#[cfg_attr(not(test), expect(unused_imports, reason = "the command fills them once both are here"))]
+pub(crate) use settings::{Adam, Lora};
 
 use crate::signals::Signals;
 use crate::storage::{at, write_whole};

@@ -209,6 +209,63 @@ fn a_python_that_is_missing_or_lacks_packages_is_named() {
     assert!(lacking.to_string().contains("expected the packages accelerate"), "{lacking}");
 }
 
+/// Something that passes for an interpreter with every package; launched, it does what `script` says.
+fn pretended(dir: &Path, script: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = dir.join("python");
+    fs::write(&path, format!("#!/bin/sh\n[ \"$1\" = -c ] && exit 0\necho \"$@\" > arguments\n{script}\n"))
+        .unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn a_launch_goes_on_from_the_newest_checkpoint_and_brings_logs_and_adapter_back() {
+    let given = Given::new();
+    let run = given.written(Objective::Fork);
+    let dir = run.path().join(DIR);
+    fs::create_dir_all(dir.join("checkpoints/checkpoint-2")).unwrap();
+    fs::write(dir.join("checkpoints/checkpoint-2/trainer_state.json"), "{}").unwrap();
+    let line =
+        |step: usize| format!("{{\"step\":{step},\"loss\":0.5,\"grad_norm\":1.0,\"learning_rate\":0.1}}\n");
+    fs::write(dir.join("log.jsonl"), format!("{}{}{}", line(1), line(2), line(3))).unwrap();
+    let script = "echo '{\"step\":3,\"loss\":0.25,\"grad_norm\":1,\"learning_rate\":0.1}' >> log.jsonl
+        echo '{\"step\":3,\"eval_loss\":0.75,\"eval_runtime\":1.5}' >> log.jsonl
+        mkdir adapter && echo '{}' > adapter/adapter_config.json && echo w > adapter/adapter_model.safetensors";
+    let signals = Signals::listen().unwrap();
+    let launch = Launch { python: pretended(run.path(), script), signals: &signals };
+    let mut seen = 0;
+    let launched =
+        given.hand_over(Objective::Fork, |over| over.launch(run.path(), &launch, &mut |_| seen += 1));
+    assert_eq!(launched.unwrap(), Trained { config: "{}\n".into(), weights: b"w\n".to_vec() });
+    let arguments = fs::read_to_string(dir.join("arguments")).unwrap();
+    assert!(
+        arguments.ends_with("accelerate.yaml train.py --resume checkpoints/checkpoint-2\n"),
+        "{arguments}"
+    );
+    let train = fs::read_to_string(run.path().join("train.jsonl")).unwrap();
+    let steps: Vec<Value> = train.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let losses: Vec<_> = steps.iter().map(|step| step["loss"].as_f64().unwrap()).collect();
+    assert_eq!((losses, seen), (vec![0.5, 0.5, 0.25], 4));
+    let n_tokens = |trees: &[usize]| trees.iter().map(|&tree| given.examples[tree].n_tokens()).sum::<usize>();
+    assert_eq!(steps[1]["num_tokens_distinct"], n_tokens(&[0, 1, 2, 4]));
+    let held_out = fs::read_to_string(run.path().join("eval.jsonl")).unwrap();
+    assert_eq!(held_out, "{\"step\":3,\"epoch\":1.0,\"eval_loss\":0.75,\"eval_n_prompts\":2}\n");
+}
+
+#[test]
+fn a_launch_that_fails_says_so_and_keeps_what_was_printed() {
+    let given = Given::new();
+    let run = given.written(Objective::Fork);
+    let signals = Signals::listen().unwrap();
+    let launch = Launch { python: pretended(run.path(), "echo no room >&2; exit 7"), signals: &signals };
+    let failed = given.hand_over(Objective::Fork, |over| over.launch(run.path(), &launch, &mut |_| ()));
+    let error = failed.unwrap_err();
+    assert_eq!(error.to_string(), "TRL did not train: the launcher ended with exit status: 7");
+    assert_eq!(crate::failure::exit_code(&error), 3);
+    assert_eq!(fs::read_to_string(run.path().join(DIR).join("output.log")).unwrap(), "no room\n");
+}
+
 /// The whole way: two processes train, the logs and the adapter come back.
 #[test]
 fn two_processes_train_and_bring_an_adapter_back() {
