@@ -42,6 +42,16 @@ struct Span {
     n_tokens: f64,
 }
 
+/// What an objective compares, each a run of nodes along a branch.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Compared {
+    /// What is chosen, over what, and for how many pairs it stands.
+    pub(super) decisions: Vec<(Vec<usize>, Vec<usize>, f64)>,
+    pub(super) imitated: Vec<Vec<usize>>,
+    /// Beginnings of chosen branches.
+    pub(super) anchored: Vec<Vec<usize>>,
+}
+
 /// One span over another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Decision {
@@ -91,6 +101,20 @@ impl Terms {
         match self.settings.objective {
             Objective::Recovery => self.imitated.len() as f64,
             _ => self.decisions.iter().map(|decision| decision.n_pairs).sum(),
+        }
+    }
+
+    /// What is compared, in nodes.
+    pub(super) fn compared(&self) -> Compared {
+        let nodes = |&span: &usize| -> Vec<usize> {
+            self.spans[span].places.iter().map(|&place| self.scored[place]).collect()
+        };
+        let decision =
+            |decision: &Decision| (nodes(&decision.chosen), nodes(&decision.rejected), decision.n_pairs);
+        Compared {
+            decisions: self.decisions.iter().map(decision).collect(),
+            imitated: self.imitated.iter().map(nodes).collect(),
+            anchored: self.anchored.iter().map(nodes).collect(),
         }
     }
 

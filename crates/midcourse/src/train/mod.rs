@@ -30,6 +30,8 @@ mod tensorboard;
 mod tensors;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "wired next"))]
+mod trl;
 mod watch;
 
 use std::path::Path;
