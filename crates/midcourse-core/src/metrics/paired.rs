@@ -121,6 +121,12 @@ mod tests {
             f64::from(rand_chacha::rand_core::RngCore::next_u32(&mut self.0)) / 2f64.powi(32)
         }
 
+        /// Half of the prompts turn at twice the rate, the others never; the gain is for all.
+        fn prompt(&mut self, base: f64, gain: f64) -> (PromptOutcome, PromptOutcome) {
+            let rate = if self.next() < 0.5 { 0.0 } else { 2.0 * base };
+            (outcome(self.paths(rate), 10), outcome(self.paths(rate + gain), 10))
+        }
+
         /// Paths of 10 that turn at a rate.
         fn paths(&mut self, rate: f64) -> usize {
             (0..10).filter(|_| self.next() < rate).count()
@@ -161,12 +167,7 @@ mod tests {
             let n_runs = 400;
             let mut n_held = 0;
             for seed in 0..n_runs {
-                let draw = |_| {
-                    // Half of the prompts turn at twice the rate, the others never; the gain is for all.
-                    let hard = if chance.next() < 0.5 { 0.0 } else { 2.0 * base };
-                    (outcome(chance.paths(hard), 10), outcome(chance.paths(hard + gain), 10))
-                };
-                let outcomes: Vec<_> = (0..40).map(draw).collect();
+                let outcomes: Vec<_> = (0..40).map(|_| chance.prompt(base, gain)).collect();
                 let Difference { ci, .. } = difference(&pairs(&outcomes), &[10], seed).unwrap();
                 n_held += usize::from(ci[0] <= gain && gain <= ci[1]);
             }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::layout::{Layout, Stretch};
 use super::norm::RmsNorm;
-use super::real::{Real, dot, exponentiate, largest, lend};
+use super::real::{Real, dot, exponentiate, largest, lend, lend_both};
 use super::rows::{gather, rows};
 use crate::Result;
 use crate::model::{ModelConfig, vectorised};
@@ -70,9 +70,10 @@ impl<'a> Heads<'a> {
         [head * self.group, queries + head, queries + keys + head].map(|place| place * self.dim)
     }
 
-    /// The rows of a stretch in a tensor that holds `n` rows for every row of the batch.
-    fn stretch(&self, tensor: &Tensor, task: &Task<'_>, n: usize) -> Result<Tensor> {
-        Ok(tensor.narrow(0, task.stretch.rows.start * n, task.stretch.rows.len() * n)?)
+    /// The queries of a task.
+    fn queries(&self, queries: &[Tensor], task: &Task<'_>) -> Result<Tensor> {
+        let rows = &task.stretch.rows;
+        Ok(queries[task.head].narrow(0, rows.start * self.group, rows.len() * self.group)?)
     }
 }
 
@@ -111,7 +112,7 @@ impl<T: Real> Attention<T> {
         let attend = |task: &Task<'_>| -> Result<(Tensor, Tensor)> {
             let [keys, values] =
                 [&keys, &values].map(|of| gather::<T>(&of[task.head], &task.stretch.context));
-            let queries = heads.stretch(&queries[task.head], task, heads.group)?;
+            let queries = heads.queries(&queries, task)?;
             let weights = self.weigh(&queries.matmul(&keys?.t()?)?, task, &heads)?;
             Ok((weights.matmul(&values?)?, weights))
         };
@@ -142,11 +143,11 @@ impl<T: Real> Attention<T> {
                     let out = &mut out[seen.clone()];
                     out.copy_from_slice(&scores[row * width..][seen]);
                     if let Some(cap) = heads.config.score_cap {
-                        out.iter_mut().for_each(|score| *score = capped(*score, cap).0);
+                        cap_all(out, cap);
                     }
                     let most = largest(out);
                     let sum = exponentiate(out, most);
-                    out.iter_mut().for_each(|weight| *weight /= sum);
+                    scale_all(out, T::one() / sum);
                 },
             )
         })?
@@ -169,7 +170,7 @@ impl<T: Real> Attention<T> {
             let [keys, values] =
                 [&kept.keys, &kept.values].map(|of| gather::<T>(&of[task.head], &task.stretch.context));
             let (keys, values) = (keys?, values?);
-            let queries = heads.stretch(&kept.queries[task.head], task, heads.group)?;
+            let queries = heads.queries(&kept.queries, task)?;
             let dy = part::<T>(dy, task, &heads)?; // (rows, dim)
             let d_values = weights.t()?.matmul(&dy)?; // (context, dim)
             let d_weights = dy.matmul(&values.t()?)?; // (rows, context)
@@ -190,28 +191,31 @@ impl<T: Real> Attention<T> {
 
     /// The gradient before rotation, scale and norm of queries and keys.
     fn unturn(&self, dy: &Tensor, raw: Option<&Tensor>, heads: &Heads<'_>) -> Result<Tensor> {
-        let config = heads.config;
+        let width = heads.width;
         let raw = raw.map(|raw| lend::<T, _>(raw, <[T]>::to_vec)).transpose()?;
-        let (n_queries, n_keys) = (config.n_heads, config.n_kv_heads);
-        let norms = self.norms.as_ref();
         lend::<T, _>(dy, |dy| {
-            rows::<T>(heads.layout.n_rows(), heads.width, |row, out| {
-                let dy = &dy[row * heads.width..][..heads.width];
-                out.copy_from_slice(dy);
-                let angles = self.angles(row, heads);
-                for (head, out) in out.chunks_exact_mut(heads.dim).take(n_queries + n_keys).enumerate() {
-                    let query = head < n_queries;
-                    let scale = if query { T::from_f32(config.score_scale) } else { T::one() };
-                    turn_back(out, angles, scale);
-                    if let (Some(norms), Some(raw)) = (norms, &raw) {
-                        let x = &raw[row * heads.width + head * heads.dim..][..heads.dim];
-                        let turned = out.to_vec();
-                        out.fill(T::zero());
-                        if query { &norms.0 } else { &norms.1 }.row_backward(x, &turned, out);
-                    }
-                }
+            rows::<T>(heads.layout.n_rows(), width, |row, out| {
+                out.copy_from_slice(&dy[row * width..][..width]);
+                self.unturn_row(row, raw.as_ref().map(|raw| &raw[row * width..][..width]), (heads, out));
             })
         })?
+    }
+
+    fn unturn_row(&self, row: usize, raw: Option<&[T]>, (heads, out): (&Heads<'_>, &mut [T])) {
+        let config = heads.config;
+        let angles = self.angles(row, heads);
+        let norms = self.norms.as_ref();
+        let of_query = (norms.map(|norms| &norms.0), T::from_f32(config.score_scale));
+        let of_key = (norms.map(|norms| &norms.1), T::one());
+        let turned = out.chunks_exact_mut(heads.dim).take(config.n_heads + config.n_kv_heads);
+        for (head, out) in turned.enumerate() {
+            let (norm, scale) = if head < config.n_heads { of_query } else { of_key };
+            turn_back(out, angles, scale);
+            let Some((norm, raw)) = norm.zip(raw) else { continue };
+            let turned = out.to_vec();
+            out.fill(T::zero());
+            norm.row_backward(&raw[head * heads.dim..][..heads.dim], &turned, out);
+        }
     }
 
     /// Cosines and sines of a row; none where the layer has no rotary embedding.
@@ -281,7 +285,21 @@ fn rotate<T: Real>(x: &mut [T], angles: &[(f32, f32)], (scale, sense): (T, T)) {
         *low = (x * cos - y * sin) * scale;
         *high = (y * cos + x * sin) * scale;
     }
-    rest.iter_mut().for_each(|x| *x *= scale);
+    scale_all(rest, scale);
+}
+
+#[inline(always)]
+fn scale_all<T: Real>(values: &mut [T], by: T) {
+    for value in values {
+        *value *= by;
+    }
+}
+
+#[inline(always)]
+fn cap_all<T: Real>(values: &mut [T], cap: f32) {
+    for value in values {
+        *value = capped(*value, cap).0;
+    }
 }
 
 /// c · tanh(x / c) and its derivative.
@@ -331,37 +349,33 @@ fn part<T: Real>(dy: &Tensor, task: &Task<'_>, heads: &Heads<'_>) -> Result<Tens
 /// The gradient of the softmax: w ⊙ (dw − Σ w ⊙ dw).
 fn unweigh<T: Real>(weights: &Tensor, d_weights: &Tensor) -> Result<Tensor> {
     let (n_rows, width) = weights.dims2()?;
-    lend::<T, _>(weights, |weights| {
-        lend::<T, _>(d_weights, |d_weights| {
-            rows::<T>(
-                n_rows,
-                width,
-                #[inline(always)]
-                |row, out| {
-                    let (weights, d_weights) =
-                        (&weights[row * width..][..width], &d_weights[row * width..][..width]);
-                    let mean = dot(weights, d_weights);
-                    for ((out, &weight), &d_weight) in out.iter_mut().zip(weights).zip(d_weights) {
-                        *out = weight * (d_weight - mean);
-                    }
-                },
-            )
-        })
-    })??
+    lend_both::<T, _>(weights, d_weights, |weights, d_weights| {
+        rows::<T>(
+            n_rows,
+            width,
+            #[inline(always)]
+            |row, out| {
+                let (weights, d_weights) =
+                    (&weights[row * width..][..width], &d_weights[row * width..][..width]);
+                let mean = dot(weights, d_weights);
+                for ((out, &weight), &d_weight) in out.iter_mut().zip(weights).zip(d_weights) {
+                    *out = weight * (d_weight - mean);
+                }
+            },
+        )
+    })?
 }
 
 /// The gradient before the cap of the scores.
 fn uncap<T: Real>(d_scores: &Tensor, scores: &Tensor, cap: f32) -> Result<Tensor> {
     let (n_rows, width) = scores.dims2()?;
-    lend::<T, _>(d_scores, |d_scores| {
-        lend::<T, _>(scores, |scores| {
-            rows::<T>(n_rows, width, |row, out| {
-                for (i, out) in out.iter_mut().enumerate() {
-                    *out = d_scores[row * width + i] * capped(scores[row * width + i], cap).1;
-                }
-            })
+    lend_both::<T, _>(d_scores, scores, |d_scores, scores| {
+        rows::<T>(n_rows, width, |row, out| {
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = d_scores[row * width + i] * capped(scores[row * width + i], cap).1;
+            }
         })
-    })??
+    })?
 }
 
 /// Adds the gradients of a task's queries, and of the keys and values of all its ancestors, to rows of q, k and v.

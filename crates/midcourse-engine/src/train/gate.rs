@@ -4,7 +4,7 @@
 
 use candle_core::Tensor;
 
-use super::real::{Real, lend};
+use super::real::{Real, lend, lend_both};
 use super::rows::rows;
 use crate::Result;
 use crate::model::config::Activation;
@@ -14,7 +14,7 @@ const GELU: (f64, f64) = (0.797_884_560_802_865_4, 0.044_715);
 
 /// Value and derivative of the activation at `x`.
 ///
-/// Both are x · σ(z): z = x for SiLU, and z = 2 √(2/π) (x + 0.044715 x³) for GELU, as (1 + tanh t)/2 = σ(2t).
+/// Both are x · σ(z): z = x for the first, and z = 2 √(2/π) (x + 0.044715 x³) for the other, as (1 + tanh t)/2 = σ(2t).
 #[inline(always)]
 fn activate<T: Real>(x: T, activation: Activation) -> (T, T) {
     let (z, slope) = match activation {
@@ -57,23 +57,21 @@ pub(super) fn forward<T: Real>(gate_up: &Tensor, activation: Activation) -> Resu
 pub(super) fn backward<T: Real>(gate_up: &Tensor, dy: &Tensor, activation: Activation) -> Result<Tensor> {
     let (n_rows, width) = gate_up.dims2()?;
     let half = width / 2;
-    lend::<T, _>(gate_up, |x| {
-        lend::<T, _>(dy, |dy| {
-            rows::<T>(
-                n_rows,
-                width,
-                #[inline(always)]
-                |row, out| {
-                    let (gate, up) = x[row * width..][..width].split_at(half);
-                    let dy = &dy[row * half..][..half];
-                    let (d_gate, d_up) = out.split_at_mut(half);
-                    for i in 0..half {
-                        let (value, derivative) = activate(gate[i], activation);
-                        d_gate[i] = dy[i] * up[i] * derivative;
-                        d_up[i] = dy[i] * value;
-                    }
-                },
-            )
-        })
-    })??
+    lend_both::<T, _>(gate_up, dy, |x, dy| {
+        rows::<T>(
+            n_rows,
+            width,
+            #[inline(always)]
+            |row, out| {
+                let (gate, up) = x[row * width..][..width].split_at(half);
+                let dy = &dy[row * half..][..half];
+                let (d_gate, d_up) = out.split_at_mut(half);
+                for i in 0..half {
+                    let (value, derivative) = activate(gate[i], activation);
+                    d_gate[i] = dy[i] * up[i] * derivative;
+                    d_up[i] = dy[i] * value;
+                }
+            },
+        )
+    })?
 }

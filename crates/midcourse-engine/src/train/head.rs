@@ -147,7 +147,9 @@ impl<T: Real> Given<'_, T> {
                     let logits = &logits[row * width..][..width];
                     out.copy_from_slice(logits);
                     exponentiate(out, self.log_sums[row]);
-                    out.iter_mut().for_each(|p| *p *= -total);
+                    for p in out.iter_mut() {
+                        *p *= -total;
+                    }
                     for &(token, gradient) in &self.by_row[row] {
                         out[token as usize] += gradient;
                     }

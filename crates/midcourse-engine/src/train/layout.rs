@@ -52,7 +52,7 @@ impl Layout {
             asked: Vec::new(),
         };
         for &(trie, asked) in &batch.tries {
-            layout.check(trie, config)?;
+            check(trie, config)?;
             layout.ask(trie, asked);
             layout.turn(trie, config);
             layout.plant(trie);
@@ -62,21 +62,6 @@ impl Layout {
 
     pub(super) fn n_rows(&self) -> usize {
         self.tokens.len()
-    }
-
-    fn check(&self, trie: &Trie, config: &ModelConfig) -> Result<()> {
-        for node in 0..trie.len() {
-            let id = trie.token(node);
-            if id as usize >= config.vocab {
-                return Err(Error::ForeignToken { id, vocab: config.vocab });
-            }
-        }
-        match longest(trie) {
-            n_tokens if n_tokens > config.context => {
-                Err(Error::TooLong { n_tokens, context: config.context })
-            }
-            _ => Ok(()),
-        }
     }
 
     fn ask(&mut self, trie: &Trie, asked: &[usize]) {
@@ -110,6 +95,20 @@ impl Layout {
         }
         self.tokens.extend((0..trie.len()).map(|node| trie.token(node)));
         self.depths.extend((0..trie.len()).map(|node| trie.depth(node)));
+    }
+}
+
+/// Refuses what the model cannot be given.
+fn check(trie: &Trie, config: &ModelConfig) -> Result<()> {
+    for node in 0..trie.len() {
+        let id = trie.token(node);
+        if id as usize >= config.vocab {
+            return Err(Error::ForeignToken { id, vocab: config.vocab });
+        }
+    }
+    match longest(trie) {
+        n_tokens if n_tokens > config.context => Err(Error::TooLong { n_tokens, context: config.context }),
+        _ => Ok(()),
     }
 }
 

@@ -52,10 +52,10 @@ impl<T: Real> Trainable<T> {
 impl<T: Real> Policy<T> {
     fn load(config: ModelConfig, files: &ModelFiles, options: &LoraOptions) -> Result<Self> {
         let mut loader = Loader::new(files, &config, None)?;
-        let embedding = table::<T>(loader.table(Slot::Embedding)?)?;
+        let embedding = table::<T>(&loader.table(Slot::Embedding)?)?;
         let head = match config.tied_head {
             TiedHead::Tied => embedding.clone(),
-            TiedHead::Separate => table::<T>(loader.table(Slot::Head)?)?,
+            TiedHead::Separate => table::<T>(&loader.table(Slot::Head)?)?,
         };
         let names = files.adapter_names(&config)?;
         let mut adapting =
@@ -72,7 +72,7 @@ impl<T: Real> Policy<T> {
 
 /// # Shapes
 /// Result (V, D).
-fn table<T: Real>(stored: RawTensor) -> Result<Tensor> {
+fn table<T: Real>(stored: &RawTensor) -> Result<Tensor> {
     let shape = (stored.n_rows(), stored.width());
     let values: Vec<T> = stored.to_f32()?.into_iter().map(T::from_f32).collect();
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
@@ -99,19 +99,19 @@ impl<T: Real> Adapting<'_, T> {
         let gate_up: &[Part] = if gate_up { &[Part::GateUp] } else { &[Part::Gate, Part::Up] };
         Ok(Layer {
             before_attention: norm(&norms.before_attention),
-            qkv: self.projection(loader.qkv(index)?, (index, qkv))?,
+            qkv: self.projection(&loader.qkv(index)?, (index, qkv))?,
             attention: Attention { index, norms: heads },
-            output: self.projection(vec![loader.output(index)?], (index, &[Part::Output]))?,
+            output: self.projection(&[loader.output(index)?], (index, &[Part::Output]))?,
             after_attention: norms.after_attention.as_deref().map(norm),
             before_mlp: norm(&norms.before_mlp),
-            gate_up: self.projection(loader.gate_up(index)?, (index, gate_up))?,
-            down: self.projection(vec![loader.down(index)?], (index, &[Part::Down]))?,
+            gate_up: self.projection(&loader.gate_up(index)?, (index, gate_up))?,
+            down: self.projection(&[loader.down(index)?], (index, &[Part::Down]))?,
             after_mlp: norms.after_mlp.as_deref().map(norm),
         })
     }
 
     /// Projections that read the same input as one, with an adapter beside each that checkpoints keep apart.
-    fn projection(&mut self, stored: Vec<Stored>, (layer, kept): (usize, &[Part])) -> Result<Projection<T>> {
+    fn projection(&mut self, stored: &[Stored], (layer, kept): (usize, &[Part])) -> Result<Projection<T>> {
         let n_in = stored[0].0.width();
         let sizes: Vec<usize> = stored.iter().map(|(weights, _)| weights.n_rows()).collect();
         let n_out: usize = sizes.iter().sum();

@@ -191,7 +191,7 @@ impl<T: Real> Gradients<T> {
     pub(super) fn add(&mut self, (adapter, place): (usize, usize), tensor: &Tensor, by: T) -> Result<()> {
         let into = &mut self.values[2 * adapter + place];
         lend::<T, _>(tensor, |values| {
-            into.iter_mut().zip(values).for_each(|(into, &value)| *into += by * value)
+            into.iter_mut().zip(values).for_each(|(into, &value)| *into += by * value);
         })
     }
 }

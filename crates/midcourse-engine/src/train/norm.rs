@@ -4,7 +4,7 @@
 
 use candle_core::Tensor;
 
-use super::real::{Real, dot, lend};
+use super::real::{Real, dot, lend, lend_both};
 use super::rows::rows;
 use crate::Result;
 
@@ -71,21 +71,19 @@ impl<T: Real> RmsNorm<T> {
     pub(super) fn backward(&self, x: &Tensor, dy: &Tensor, plus: Option<&Tensor>) -> Result<Tensor> {
         let (n_rows, width) = x.dims2()?;
         let plus = plus.map(|plus| lend::<T, _>(plus, <[T]>::to_vec)).transpose()?;
-        lend::<T, _>(x, |x| {
-            lend::<T, _>(dy, |dy| {
-                rows::<T>(
-                    n_rows,
-                    width,
-                    #[inline(always)]
-                    |row, out| {
-                        let at = row * width..(row + 1) * width;
-                        if let Some(plus) = &plus {
-                            out.copy_from_slice(&plus[at.clone()]);
-                        }
-                        self.row_backward(&x[at.clone()], &dy[at], out);
-                    },
-                )
-            })
-        })??
+        lend_both::<T, _>(x, dy, |x, dy| {
+            rows::<T>(
+                n_rows,
+                width,
+                #[inline(always)]
+                |row, out| {
+                    let at = row * width..(row + 1) * width;
+                    if let Some(plus) = &plus {
+                        out.copy_from_slice(&plus[at.clone()]);
+                    }
+                    self.row_backward(&x[at.clone()], &dy[at], out);
+                },
+            )
+        })?
     }
 }

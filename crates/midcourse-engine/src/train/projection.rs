@@ -10,7 +10,7 @@ use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Tensor};
 use rayon::prelude::*;
 
 use super::lora::{Gradients, Lora};
-use super::real::{Real, lend};
+use super::real::{Real, lend, lend_both};
 use super::rows::rows;
 use crate::Result;
 
@@ -77,7 +77,7 @@ impl<T: Real> Projection<T> {
             let first = n_in + i * rank;
             let columns = Columns {
                 stride: self.width(rank),
-                columns: first..first + rank,
+                to: first..first + rank,
                 rows: beside.rows.clone(),
                 values: &of(beside).b,
             };
@@ -108,22 +108,20 @@ impl<T: Real> Projection<T> {
 
     fn beside(&self, x: &Tensor, low: &Tensor) -> Result<Tensor> {
         let (n_in, rank) = (self.n_in, low.dim(1)?);
-        lend::<T, _>(x, |x| {
-            lend::<T, _>(low, |low| {
-                rows::<T>(
-                    low.len() / rank,
-                    n_in + rank,
-                    #[inline(always)]
-                    |row, out| {
-                        let (wide, narrow) = out.split_at_mut(n_in);
-                        wide.copy_from_slice(&x[row * n_in..][..n_in]);
-                        for (out, &low) in narrow.iter_mut().zip(&low[row * rank..][..rank]) {
-                            *out = self.scale * low;
-                        }
-                    },
-                )
-            })
-        })??
+        lend_both::<T, _>(x, low, |x, low| {
+            rows::<T>(
+                low.len() / rank,
+                n_in + rank,
+                #[inline(always)]
+                |row, out| {
+                    let (wide, narrow) = out.split_at_mut(n_in);
+                    wide.copy_from_slice(&x[row * n_in..][..n_in]);
+                    for (out, &low) in narrow.iter_mut().zip(&low[row * rank..][..rank]) {
+                        *out = self.scale * low;
+                    }
+                },
+            )
+        })?
     }
 
     fn biased(&self, y: Tensor) -> Result<Tensor> {
@@ -166,28 +164,26 @@ impl<T: Real> Projection<T> {
     /// The gradient through the frozen weights and through A.
     fn both_ways(&self, back: &Tensor, through: &Tensor) -> Result<Tensor> {
         let (n_in, width) = (self.n_in, back.dim(1)?);
-        lend::<T, _>(back, |back| {
-            lend::<T, _>(through, |through| {
-                rows::<T>(
-                    back.len() / width,
-                    n_in,
-                    #[inline(always)]
-                    |row, out| {
-                        let (back, through) = (&back[row * width..][..n_in], &through[row * n_in..][..n_in]);
-                        for ((out, &back), &through) in out.iter_mut().zip(back).zip(through) {
-                            *out = back + self.scale * through;
-                        }
-                    },
-                )
-            })
-        })??
+        lend_both::<T, _>(back, through, |back, through| {
+            rows::<T>(
+                back.len() / width,
+                n_in,
+                #[inline(always)]
+                |row, out| {
+                    let (back, through) = (&back[row * width..][..n_in], &through[row * n_in..][..n_in]);
+                    for ((out, &back), &through) in out.iter_mut().zip(back).zip(through) {
+                        *out = back + self.scale * through;
+                    }
+                },
+            )
+        })?
     }
 }
 
 /// Writes some columns of some rows of a matrix.
 struct Columns<'a, T> {
     stride: usize,
-    columns: Range<usize>,
+    to: Range<usize>,
     rows: Range<usize>,
     /// (rows, columns)
     values: &'a [T],
@@ -206,8 +202,8 @@ impl<T: Real> InplaceOp1 for Columns<'_, T> {
         })?;
         let rows =
             into[self.rows.start * self.stride..self.rows.end * self.stride].par_chunks_mut(self.stride);
-        rows.zip(self.values.par_chunks(self.columns.len()))
-            .for_each(|(row, values)| row[self.columns.clone()].copy_from_slice(values));
+        rows.zip(self.values.par_chunks(self.to.len()))
+            .for_each(|(row, values)| row[self.to.clone()].copy_from_slice(values));
         Ok(())
     }
 }

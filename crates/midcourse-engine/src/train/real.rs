@@ -21,10 +21,13 @@ pub trait Real: WithDType + Neg<Output = Self> + Sum {
     /// To 32 bits.
     fn to_f32(self) -> f32;
     /// eˣ.
+    #[must_use]
     fn exp(self) -> Self;
     /// √x.
+    #[must_use]
     fn sqrt(self) -> Self;
     /// The larger of two.
+    #[must_use]
     fn larger(self, other: Self) -> Self;
     /// The values of a storage of this type.
     fn values_mut(storage: &mut CpuStorage) -> Option<&mut Vec<Self>>;
@@ -100,6 +103,11 @@ pub(super) fn lend<T: Real, R>(x: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<
     let values = CpuStorage::as_slice::<T>(cpu)?;
     let (from, to) = layout.contiguous_offsets().ok_or_else(misplaced)?;
     Ok(f(&values[from..to]))
+}
+
+/// Lends the values of two tensors.
+pub(super) fn lend_both<T: Real, R>(x: &Tensor, y: &Tensor, f: impl FnOnce(&[T], &[T]) -> R) -> Result<R> {
+    lend::<T, _>(x, |x| lend::<T, _>(y, |y| f(x, y)))?
 }
 
 fn misplaced() -> crate::Error {

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::real::{Real, lend};
+use super::real::{Real, lend, lend_both};
 use crate::Result;
 use crate::model::vectorised;
 
@@ -36,21 +36,19 @@ pub(super) fn rows<T: Real>(
 /// `x + y`.
 pub(super) fn add<T: Real>(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let (n_rows, width) = x.dims2()?;
-    lend::<T, _>(x, |x| {
-        lend::<T, _>(y, |y| {
-            rows::<T>(
-                n_rows,
-                width,
-                #[inline(always)]
-                |row, out| {
-                    let (x, y) = (&x[row * width..][..width], &y[row * width..][..width]);
-                    for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
-                        *out = x + y;
-                    }
-                },
-            )
-        })
-    })??
+    lend_both::<T, _>(x, y, |x, y| {
+        rows::<T>(
+            n_rows,
+            width,
+            #[inline(always)]
+            |row, out| {
+                let (x, y) = (&x[row * width..][..width], &y[row * width..][..width]);
+                for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+                    *out = x + y;
+                }
+            },
+        )
+    })?
 }
 
 /// The rows of `x` in another order, or some of them.
