@@ -1,10 +1,11 @@
 //! What `perf_train` and TRL printed of the same rankings, put together.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
 use super::figures::number;
-use super::{Output, Peers, output_of};
+use super::{Peers, output_of};
 
 const EXAMPLE: &str = "perf_train";
 const RANKINGS: &str = "data/sandbox/rankings.jsonl";
@@ -147,7 +148,9 @@ impl Figures {
     pub(super) fn table(&self) -> String {
         let mut table =
             format!("{N_RANKINGS} rankings of 15 pairs, LoRA rank 16 on all seven projections, f32");
-        let mut row = |name: &str, value: String| table.push_str(&format!("\n  {name:<22}{value}"));
+        let mut row = |name: &str, value: String| {
+            let _ = write!(table, "\n  {name:<22}{value}");
+        };
         row("seconds a ranking", format!("{:.2}", self.mean(|run| run.secs_per_ranking)));
         row("of them reference", format!("{:.2}", self.mean(|run| run.reference_secs)));
         row("tokens in pairs", format!("{}", self.mean(|run| run.n_pairs)));

@@ -62,7 +62,7 @@ fn all(trie: &Trie) -> Vec<usize> {
     (0..trie.len()).filter(|&node| trie.parent(node).is_some()).collect()
 }
 
-fn batch<'a>(tries: &'a [(Trie, Vec<usize>)]) -> Batch<'a> {
+fn batch(tries: &[(Trie, Vec<usize>)]) -> Batch<'_> {
     Batch { tries: tries.iter().map(|(trie, asked)| (trie, asked.as_slice())).collect() }
 }
 
