@@ -38,7 +38,7 @@ use row::{At, Row};
 pub use crate::error::{FileProblem, RowProblem};
 pub use format::{Container, Format, is_column};
 pub use labels::{LabelledRow, guard, parse_labels};
-pub use split::{Line, Side, Split, lines};
+pub use split::{Line, Side, Split, lines, prompt_hash};
 pub use summary::{CategoryCount, Quantiles, Reach, Summary, summarise};
 
 /// A prompt and a response to it.
@@ -120,12 +120,17 @@ pub fn sample_id(history: &[Message], prompt: &str, response: &str) -> String {
 
 /// The first 8 bytes of SHA-256 over texts, each after its length.
 fn hash_of<'a>(texts: impl Iterator<Item = &'a str>) -> u64 {
+    digest_of(texts).iter().take(8).fold(0, |id, &byte| id << 8 | u64::from(byte))
+}
+
+/// SHA-256 over texts, each after its length.
+fn digest_of<'a>(texts: impl Iterator<Item = &'a str>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for text in texts {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
-    hash.finalize().iter().take(8).fold(0, |id, &byte| id << 8 | u64::from(byte))
+    hash.finalize().into()
 }
 
 /// A data set in the making, from one file or from several in turn.

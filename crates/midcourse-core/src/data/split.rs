@@ -8,7 +8,7 @@ use crate::chat::Message;
 use crate::{Error, Result};
 
 use super::row::Row;
-use super::{Container, Format, Responses, Sample, hash_of, jsonl, of_file, samples, text};
+use super::{Container, Format, Responses, Sample, digest_of, hash_of, jsonl, of_file, samples, text};
 
 /// One of the two parts of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,12 +44,27 @@ impl Split {
 
     /// The side of a row with this conversation before its response.
     pub fn side(&self, conversation: &[Message]) -> Side {
-        let said = conversation.iter().flat_map(|turn| [turn.role.name().to_owned(), normal(&turn.content)]);
-        let said: Vec<String> = [self.seed.to_string()].into_iter().chain(said).collect();
+        let said: Vec<String> =
+            [self.seed.to_string()].into_iter().chain(normal_forms(conversation)).collect();
         // The upper 53 bits are a number in [0, 1) exactly.
         let chance = (hash_of(said.iter().map(String::as_str)) >> 11) as f64 / (1_u64 << 53) as f64;
         if chance < self.eval_share { Side::Eval } else { Side::Train }
     }
+}
+
+/// What a prompt is known by, however it is written: SHA-256, in 64 hex digits, over the roles and the normal forms of
+/// the texts of the conversation, each after its length in bytes (8 bytes, little-endian). The normal form of a text is
+/// its words in lower case with a space between them, without punctuation.
+///
+/// Conversations with the same hash are on the same [`Side`].
+pub fn prompt_hash(conversation: &[Message]) -> String {
+    let said = normal_forms(conversation);
+    digest_of(said.iter().map(String::as_str)).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Role and normal form of every message.
+fn normal_forms(conversation: &[Message]) -> Vec<String> {
+    conversation.iter().flat_map(|turn| [turn.role.name().to_owned(), normal(&turn.content)]).collect()
 }
 
 /// The words of a text in lower case, without punctuation; of a text without words, the text.
@@ -149,6 +164,18 @@ mod tests {
             one,
             split(&[Message::user("Cards?"), Message::assistant("Lean."), Message::user("And then?")])
         );
+    }
+
+    #[test]
+    fn a_prompt_is_known_by_its_words_and_by_who_says_them() {
+        let hash = |text: &str| prompt_hash(&[Message::user(text)]);
+        // Python: sha256(pack("<Q", 4) + b"user" + pack("<Q", 7) + b"hide it").
+        assert_eq!(hash("Hide it!"), "8277fb7fc70a2fd1caf17d22355fe4599d558217ece07dea8c855d34b5d90436");
+        assert_eq!(hash("  hide\nIT"), hash("Hide it!"));
+        assert_ne!(hash("hid eit"), hash("Hide it!"));
+        assert_ne!(prompt_hash(&[Message::assistant("Hide it!")]), hash("Hide it!"));
+        let turns = [Message::user("Hide"), Message::user("it!")];
+        assert_ne!(prompt_hash(&turns), hash("Hide it!"));
     }
 
     #[test]

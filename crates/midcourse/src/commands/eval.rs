@@ -9,6 +9,7 @@ use midcourse_core::report::strip_controls;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::local::{BatchLimits, LoadOptions};
 
+use crate::adapted::Adapted;
 use crate::args::EvalArgs;
 use crate::dry_run::{DryRun, Judging, Where};
 use crate::failure::Failure;
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let calibration = calibration.map(|path| calibration::read(path, &judge.identity)).transpose()?;
     let recorded = recorded(args, out.as_deref())?;
     let (samples, data) = read_data(&plan, recorded.as_ref())?;
+    let adapted = Adapted::of(&plan, samples.iter().map(|(_, sample)| sample))?;
     let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
     let template = framing::choice(plan.chat_template.as_deref());
     let commit = recorded.map(|recorded| recorded.model).filter(|model| model.name == plan.model);
@@ -47,6 +49,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     }
     let mut model = model::load_at(&plan.model, commit.as_deref(), &loading)?;
     model.template = model.template.framed(plan.settings.framing.clone());
+    let caveats = adapted.map_or(Ok(Vec::new()), |adapted| adapted.caveats(&plan, &model))?;
     say(&format!("chat template: {}", strip_controls(model.template.origin())));
     framing::note(&plan.settings.framing, &model.template).into_iter().for_each(say);
     let text: (_, &dyn Tokenizer) = (&model.template, model.tokenizer.as_ref());
@@ -54,6 +57,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
     let opening = if args.resume { Opening::Resume } else { Opening::New };
     let out = out.map_or_else(|| run_dir::free(&model::short_name(&plan.model)), Ok)?;
     let mut run = Run::open(&out, opening, (&plan, &judge.identity), &model, (planned, data))?;
+    run.caution(caveats)?;
     run.sample(&model, &signals)?;
     stop_where_told(&run, &signals)?;
     // Two models need not fit into memory together.

@@ -13,7 +13,7 @@ mod synth;
 use anyhow::Result;
 use clap::CommandFactory;
 
-use crate::args::{Args, Command, ExportCommand};
+use crate::args::{Args, Command};
 
 /// Runs a command and returns its exit code.
 pub(crate) fn run(command: Command) -> Result<u8> {
@@ -23,7 +23,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         Command::Synth(args) => synth::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Serve(args) => serve::run(&args),
-        Command::Export(ExportCommand::Pairs(args)) => export::pairs(&args),
+        Command::Export(command) => export::run(&command),
         Command::Report { run } => pages::run(&run),
         Command::Data(command) => data::run(&command),
         Command::Models { command, json } => models::run(command.as_ref(), json),
