@@ -37,7 +37,7 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(here / "tiny-llama")
     base = load(here / "tiny-llama")
-    columns = torch.linspace(0, base.config.vocab_size - 1, COLUMNS).long()
+    columns = torch.linspace(0, base.config.vocab_size - 1, COLUMNS).round().long()
     golden = {"columns": columns}
     plain = [family_models.logits(base, tokenizer(text).input_ids) for text in TEXTS]
     model = PeftModel.from_pretrained(base, here / "tiny-llama-adapter").eval()

@@ -133,23 +133,24 @@ fn matrix(path: &Path, name: &str) -> Tensor {
 
 #[test]
 fn a_merged_gguf_file_says_what_its_base_said() {
-    let (base, adapter) = (testdata("tiny-llama-q4.gguf"), testdata("tiny-llama-adapter"));
+    let (base, adapter) = (family("llama3.1-q4_0.gguf"), testdata("adapters/llama3.1"));
     let (before, _) = read_gguf(&base);
-    for (precision, matrix, vector) in [
-        (Precision::F32, GgmlDType::F32, GgmlDType::F32),
-        (Precision::F16, GgmlDType::F16, GgmlDType::F32),
-        (Precision::Bf16, GgmlDType::BF16, GgmlDType::F32),
+    // Numbers of file types: `enum llama_ftype` of llama.cpp.
+    for (precision, matrix, file_type) in [
+        (Precision::F32, GgmlDType::F32, 0),
+        (Precision::F16, GgmlDType::F16, 1),
+        (Precision::Bf16, GgmlDType::BF16, 32),
     ] {
         let (_dir, path) = merged(&base, &adapter, precision);
         let (after, _) = read_gguf(&path);
         let [mut one, mut other] = [&before, &after].map(metadata);
-        let file_types = [one.remove("general.file_type"), other.remove("general.file_type")];
+        assert_eq!(one.remove("general.file_type").unwrap(), "U32(2)");
+        assert_eq!(other.remove("general.file_type").unwrap(), format!("U32({file_type})"));
         assert_eq!(one, other);
-        assert_ne!(file_types[0], file_types[1]);
         assert_eq!(before.tensor_infos.len(), after.tensor_infos.len());
         for (name, info) in &after.tensor_infos {
             assert_eq!(info.shape, before.tensor_infos[name].shape, "{name}");
-            let expected = if info.shape.rank() == 2 { matrix } else { vector };
+            let expected = if info.shape.rank() == 2 { matrix } else { GgmlDType::F32 };
             assert_eq!(info.ggml_dtype, expected, "{name}");
         }
         LocalModel::load(&path, "merged", &LoadOptions::default()).unwrap();

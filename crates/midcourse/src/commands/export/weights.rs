@@ -110,9 +110,9 @@ fn located(base: &BaseArgs) -> Result<PathBuf> {
 /// Holds the base to what is noted beside the adapter.
 fn check_base(base: &BaseArgs, files: &ModelFiles) -> Result<()> {
     let Some(notes) = AdapterNotes::read(&base.adapter)? else { return Ok(()) };
-    let hashes =
-        files.paths().iter().filter(|path| adapter_notes::holds_weights(path)).map(|path| FileHash::of(path));
-    let hashes: Vec<FileHash> = hashes.collect::<Result<_>>()?;
+    let paths = files.paths();
+    let weights = paths.iter().filter(|path| adapter_notes::holds_weights(path));
+    let hashes = weights.map(|path| FileHash::of(path)).collect::<Result<Vec<_>>>()?;
     let found = adapter_notes::base_sha256(&hashes);
     match notes.other_base(&base.adapter, &base.model, &found) {
         Some(problem) if base.allow_other_base => say(&format!("warning: {}", strip_controls(&problem))),
