@@ -56,6 +56,21 @@ pub enum Error {
         /// The shape in the file.
         found: Vec<usize>,
     },
+    /// An adapter was made for another model.
+    #[error(
+        "{}: the adapter was made for {made_for} and does not fit {}: {problem}",
+        adapter.display(), model.display()
+    )]
+    ForeignAdapter {
+        /// The adapter's file.
+        adapter: PathBuf,
+        /// The model that it was made for, as its configuration names it.
+        made_for: String,
+        /// The model at hand.
+        model: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+    },
     /// The weights do not fit into memory.
     #[error(
         "{}: it takes {:.1} GB of memory with what grows at once, and {:.1} GB are free",
@@ -158,6 +173,10 @@ impl Error {
             | Self::EndpointCannot { hint, .. } => hint,
             Self::Config { .. } | Self::Shape { .. } | Self::ForeignToken { .. } => {
                 "configuration and weights must come from the same model; download it again"
+            }
+            Self::ForeignAdapter { .. } => {
+                "name the model that the adapter was made for; base_model_name_or_path in its adapter_config.json \
+                 says which"
             }
             Self::NotFinite { .. } => "the weights are damaged or overflow; check the file's hash",
             Self::TooLong { .. } => "shorten the row or choose a model with a longer context",

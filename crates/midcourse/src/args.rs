@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use midcourse_core::template::Mode;
 use midcourse_engine::local::DtypeChoice;
+use midcourse_engine::weights::export::{ModelFormat, Precision};
 
 use crate::endpoint::EndpointOptions;
 use crate::framing::FramingOptions;
@@ -340,7 +341,69 @@ pub(crate) struct ServeArgs {
 pub(crate) enum ExportCommand {
     /// Write preference pairs for a trainer
     Pairs(PairsArgs),
+    /// Merge a LoRA adapter into its model and write the model, in the format of its files
+    Merged(MergedArgs),
+    /// Write a LoRA adapter as a GGUF file, for llama.cpp
+    Adapter(AdapterArgs),
 }
+
+/// An adapter, its model, and where to write.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BaseArgs {
+    /// The model that the adapter was trained on: a name of `midcourse models`, hf:ORG/NAME[/FILE.gguf][@REVISION], a
+    /// .gguf file or a directory with config.json
+    #[arg(long, value_name = "M")]
+    pub model: String,
+    /// Directory of the LoRA adapter, as `midcourse train` or PEFT saves it
+    #[arg(long, value_name = "DIR")]
+    pub adapter: PathBuf,
+    /// Where to write; nothing may be there
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Take a model whose files are not those that the adapter was trained on
+    #[arg(long)]
+    pub allow_other_base: bool,
+    /// Print what was written as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `midcourse export merged`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = MERGED)]
+pub(crate) struct MergedArgs {
+    #[command(flatten)]
+    pub base: BaseArgs,
+    /// Format of the merged model, which must be the base's [default: the base's]
+    #[arg(long, value_parser = crate::plan::names::<ModelFormat>(&["safetensors", "gguf"]))]
+    pub format: Option<ModelFormat>,
+    /// How weights are written: stored, f32, f16 or bf16 [default: stored for safetensors, f32 for gguf]
+    #[arg(long, value_parser = crate::plan::names::<Precision>(&["stored", "f32", "f16", "bf16"]))]
+    pub dtype: Option<Precision>,
+}
+
+const MERGED: &str = "safetensors: a directory with weights, configuration, tokenizer and chat template, which \
+    transformers and vLLM load; stored rounds adapted matrices to the type of the base. gguf: one file that ends with \
+    .gguf, which says what its base said; f32 makes all of a quantised base f32, and stored leaves what is not adapted \
+    quantised and writes adapted matrices as f32, since rounding them to blocks could undo what was learned. To have it \
+    smaller, quantise the f32 file with llama-quantize.";
+
+/// Arguments of `midcourse export adapter`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = ADAPTER)]
+pub(crate) struct AdapterArgs {
+    #[command(flatten)]
+    pub base: BaseArgs,
+    /// Format of the adapter; as PEFT saves it, it is there already
+    #[arg(long, default_value = "gguf", value_parser = crate::plan::names::<ModelFormat>(&["gguf"]))]
+    pub format: ModelFormat,
+    /// How its values are written
+    #[arg(long, default_value = "f32", value_parser = crate::plan::names::<Precision>(&["f32", "f16"]))]
+    pub dtype: Precision,
+}
+
+const ADAPTER: &str = "llama.cpp takes the file with --lora beside the model in any quantisation; Ollama by ADAPTER in a \
+    Modelfile.";
 
 /// Arguments of `midcourse export pairs`.
 #[derive(Debug, clap::Args)]

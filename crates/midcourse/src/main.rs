@@ -3,6 +3,8 @@
 //! The binary is arguments, files and the terminal; what is measured lives in `midcourse-core`, what runs
 //! models in `midcourse-engine`. One file a command, in [`commands`].
 
+mod adapted;
+mod adapter_notes;
 mod args;
 mod calibration;
 mod card;
@@ -19,6 +21,7 @@ mod judges;
 mod judging;
 mod manifest;
 mod model;
+mod new_dir;
 mod options;
 mod pages;
 mod pairs;

@@ -92,6 +92,18 @@ pub(crate) struct FileHash {
     pub sha256: String,
 }
 
+impl FileHash {
+    /// Of a file of a model.
+    pub(crate) fn of(path: &Path) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let sha256 = sha256_of_file(path).map_err(|e| Failure::Input {
+            problem: format!("{}: {e}", path.display()),
+            hint: "the model's file could be opened but not read again".into(),
+        })?;
+        Ok(Self { name, sha256 })
+    }
+}
+
 /// What the name of a model can mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ModelName {
@@ -362,19 +374,11 @@ fn identity(
     template: &ChatTemplate,
     description: String,
 ) -> Result<Identity> {
-    let hash = |path: &PathBuf| {
-        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let sha256 = sha256_of_file(path).map_err(|e| Failure::Input {
-            problem: format!("{}: {e}", path.display()),
-            hint: "the model's file could be opened but not read again".into(),
-        })?;
-        Ok(FileHash { name: file, sha256 })
-    };
     Ok(Identity {
         name: name.to_owned(),
         engine: engine.to_owned(),
         commit: None,
-        files: files.iter().map(hash).collect::<Result<_>>()?,
+        files: files.iter().map(|path| FileHash::of(path)).collect::<Result<_>>()?,
         template_sha256: hex(&Sha256::digest(template.source())),
         description,
     })

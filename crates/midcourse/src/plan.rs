@@ -41,6 +41,14 @@ pub(crate) struct EvalOptions {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<PathBuf>,
+    /// Evaluate also on prompts that the adapter was trained on
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_trained_prompts: Option<bool>,
+    /// Take a model whose files are not those that the adapter was trained on
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_other_base: Option<bool>,
     /// Harmful prompts and responses: JSONL, CSV (also .gz .xz .zst) or Parquet, or a data set of a hub as
     /// hf:datasets/ORG/NAME[@REVISION][:SPLIT]; the format is detected
     #[arg(long, value_name = "FILE")]
@@ -221,6 +229,8 @@ where
 pub(crate) struct EvalPlan {
     pub model: String,
     pub adapter: Option<PathBuf>,
+    pub allow_trained_prompts: bool,
+    pub allow_other_base: bool,
     pub data: DataSource,
     pub benign: Option<DataSource>,
     pub limit: Option<usize>,
@@ -288,6 +298,8 @@ impl EvalOptions {
         Ok(EvalPlan {
             model,
             adapter: self.adapter.clone(),
+            allow_trained_prompts: self.allow_trained_prompts.unwrap_or_default(),
+            allow_other_base: self.allow_other_base.unwrap_or_default(),
             data: self
                 .data
                 .clone()
@@ -337,6 +349,9 @@ impl EvalPlan {
         EvalOptions {
             model: Some(self.model.clone()),
             adapter: self.adapter.clone(),
+            // Said where they say something only.
+            allow_trained_prompts: self.allow_trained_prompts.then_some(true),
+            allow_other_base: self.allow_other_base.then_some(true),
             data: Some(self.data.clone()),
             benign: self.benign.clone(),
             out: None,

@@ -91,6 +91,12 @@ impl Run {
         Ok(run)
     }
 
+    /// Records what cannot be promised of the run.
+    pub(crate) fn caution(&mut self, caveats: Vec<String>) -> Result<()> {
+        self.manifest.caveats.extend(caveats);
+        self.write_manifest()
+    }
+
     fn write_manifest(&self) -> Result<()> {
         Ok(self.dir.write(run_dir::MANIFEST, &run_dir::pretty(&self.manifest)?)?)
     }

@@ -50,8 +50,7 @@ impl Split {
 
 /// A number in [0, 1) that depends on the words of a conversation and the seed.
 pub(crate) fn chance(seed: u64, conversation: &[Message]) -> f64 {
-    let said = conversation.iter().flat_map(|turn| [turn.role.name().to_owned(), normal(&turn.content)]);
-    let said: Vec<String> = [seed.to_string()].into_iter().chain(said).collect();
+    let said: Vec<String> = [seed.to_string()].into_iter().chain(normal_forms(conversation)).collect();
     // The upper 53 bits are a number in [0, 1) exactly.
     (hash_of(said.iter().map(String::as_str)) >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -62,11 +61,15 @@ pub(crate) fn chance(seed: u64, conversation: &[Message]) -> f64 {
 ///
 /// Conversations with the same hash are on the same [`Side`].
 pub fn prompt_hash(conversation: &[Message]) -> String {
-    let said = conversation.iter().flat_map(|turn| [turn.role.name().to_owned(), normal(&turn.content)]);
-    let said: Vec<String> = said.collect();
+    let said = normal_forms(conversation);
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
     let digest = digest_of(said.iter().map(String::as_str));
     digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Role and normal form of every message.
+fn normal_forms(conversation: &[Message]) -> Vec<String> {
+    conversation.iter().flat_map(|turn| [turn.role.name().to_owned(), normal(&turn.content)]).collect()
 }
 
 /// The words of a text in lower case, without punctuation; of a text without words, the text.

@@ -18,7 +18,7 @@ use crate::local::ModelHeader;
 use crate::model::config::TiedHead;
 use crate::model::{Loader, ModelConfig, Projection as Stored};
 use crate::tokenizer::ModelTokenizer;
-use crate::weights::{AdapterNames, ModelFiles, Part, RawTensor, Slot};
+use crate::weights::{AdapterLayout, ModelFiles, Part, RawTensor, Slot};
 use crate::{Error, Result};
 
 /// A model to be trained, with everything it needs to read conversations.
@@ -57,9 +57,9 @@ impl<T: Real> Policy<T> {
             TiedHead::Tied => embedding.clone(),
             TiedHead::Separate => table::<T>(&loader.table(Slot::Head)?)?,
         };
-        let names = files.adapter_names(&config)?;
+        let layout = files.adapter_layout(&config)?;
         let mut adapting =
-            Adapting { config: &config, options, names, lora: Lora::new(options), met: Vec::new() };
+            Adapting { config: &config, options, layout, lora: Lora::new(options), met: Vec::new() };
         let layers = (0..config.layers.len()).map(|index| adapting.layer(&mut loader, index));
         let layers = layers.collect::<Result<_>>()?;
         adapting.finish(&files.paths()[0])?;
@@ -82,7 +82,7 @@ fn table<T: Real>(stored: &RawTensor) -> Result<Tensor> {
 struct Adapting<'a, T> {
     config: &'a ModelConfig,
     options: &'a LoraOptions,
-    names: AdapterNames,
+    layout: AdapterLayout<'a>,
     lora: Lora<T>,
     /// Short names of the projections that could be adapted.
     met: Vec<&'static str>,
@@ -128,7 +128,7 @@ impl<T: Real> Adapting<'_, T> {
             first = rows.end;
             if self.is_target(part) {
                 let slot = Slot::Block(layer, part);
-                let name = self.names.of(slot);
+                let name = (slot, self.layout.projection(slot));
                 adapters
                     .push(Beside { adapter: self.lora.put(name, [n_rows, n_in], self.options.seed), rows });
             }

@@ -9,6 +9,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
 
 use super::real::{Real, lend};
+use crate::weights::Slot;
 use crate::{Error, Result};
 
 /// What an adapter is to be.
@@ -45,6 +46,7 @@ pub struct Lora<T = f32> {
 /// The two matrices beside one projection.
 #[derive(Debug, Clone)]
 pub(super) struct LowRank<T> {
+    pub slot: Slot,
     /// The name of the projection in a checkpoint, behind PEFT's prefix.
     pub name: String,
     pub n_in: usize,
@@ -72,12 +74,17 @@ impl<T: Real> Lora<T> {
     }
 
     /// Puts an adapter beside a projection; returns its number.
-    pub(super) fn put(&mut self, name: String, [n_out, n_in]: [usize; 2], seed: u64) -> usize {
+    pub(super) fn put(
+        &mut self,
+        (slot, name): (Slot, String),
+        [n_out, n_in]: [usize; 2],
+        seed: u64,
+    ) -> usize {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(self.pairs.len() as u64);
         let bound = 1.0 / (n_in as f64).sqrt();
         let a = (0..self.rank * n_in).map(|_| T::of(bound * (2.0 * uniform(&mut rng) - 1.0))).collect();
-        self.pairs.push(LowRank { name, n_in, n_out, a, b: vec![T::zero(); n_out * self.rank] });
+        self.pairs.push(LowRank { slot, name, n_in, n_out, a, b: vec![T::zero(); n_out * self.rank] });
         self.pairs.len() - 1
     }
 

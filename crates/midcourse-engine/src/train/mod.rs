@@ -8,6 +8,7 @@
 
 mod adamw;
 mod attention;
+mod export;
 mod gate;
 mod head;
 mod layer;
@@ -23,6 +24,7 @@ mod rows;
 mod tests;
 
 pub use adamw::{AdamW, AdamWOptions};
+pub use export::ExportedAdapter;
 pub use layer::AdapterUse;
 pub use layout::Batch;
 pub use load::Trainable;

@@ -14,15 +14,13 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 
 use super::index::{RawTensor, TensorIndex, broken};
-use super::names::{Names, Part, Slot};
+use super::layout::{AdapterLayout, RowOrder, Side};
+use super::names::Slot;
+use super::peft::{CONFIG, WEIGHTS};
 use super::safetensors::{read_headers, read_json};
-use crate::model::{ModelConfig, with_values};
+use crate::model::with_values;
 use crate::{Error, Result};
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
-/// What PEFT puts before the names of a checkpoint.
-const PREFIX: &str = "base_model.model.";
 /// Fields that ask for more than is done here, or for other weights below the adapter, unless they hold one of these.
 const NEUTRAL: [(&str, &[&str]); 19] = [
     ("alora_invocation_tokens", &["[]"]),
@@ -50,9 +48,11 @@ const NEUTRAL: [(&str, &[&str]); 19] = [
 #[derive(Debug)]
 pub(crate) struct Adapter {
     dir: PathBuf,
-    rank: usize,
-    scale: f64,
-    index: TensorIndex,
+    /// The model that it was made for, as its configuration names it.
+    made_for: String,
+    pub(super) rank: usize,
+    pub(super) scale: f64,
+    pub(super) index: TensorIndex,
 }
 
 impl Adapter {
@@ -84,7 +84,15 @@ impl Adapter {
             Some(other) => return Err(wrong("use_rslora", format!("expected true or false, found {other}"))),
         };
         let index = read_headers(dir, &[WEIGHTS.to_owned()], &[].into())?;
-        Ok(Self { dir: dir.to_owned(), rank: rank as usize, scale: alpha / by, index })
+        let made_for =
+            config.get("base_model_name_or_path").and_then(Value::as_str).unwrap_or("an unnamed model");
+        let made_for = made_for.chars().take(200).collect();
+        Ok(Self { dir: dir.to_owned(), made_for, rank: rank as usize, scale: alpha / by, index })
+    }
+
+    /// Its directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Its files.
@@ -113,69 +121,88 @@ fn shown(config: &Value, field: &str) -> String {
     config.get(field).map_or("none".into(), |value| value.to_string().chars().take(80).collect())
 }
 
-/// What an adapter calls the projections that it adapts.
-#[derive(Debug)]
-pub(crate) struct AdapterNames(Names);
-
-impl AdapterNames {
-    /// `names` are those of the checkpoint that is adapted.
-    pub(super) fn new(names: Names) -> Self {
-        Self(names.behind(PREFIX))
-    }
-
-    /// The name of a projection, behind PEFT's prefix.
-    pub(crate) fn of(&self, slot: Slot) -> String {
-        let weight = self.0.of(slot, "weight");
-        weight.strip_suffix(".weight").unwrap_or(&weight).to_owned()
-    }
-}
-
 /// An adapter on its way into a model.
 pub(crate) struct Merging<'a> {
     adapter: &'a Adapter,
-    config: &'a ModelConfig,
-    /// What the adapter calls the matrices.
-    names: Names,
+    /// Where the model is.
+    model: &'a Path,
+    layout: AdapterLayout<'a>,
+    /// Of the model's files.
+    order: RowOrder,
     taken: BTreeSet<String>,
 }
 
 impl<'a> Merging<'a> {
-    /// `names` are those of the checkpoint that was adapted.
-    pub(super) fn new(adapter: &'a Adapter, config: &'a ModelConfig, names: Names) -> Self {
-        Self { adapter, config, names: names.behind(PREFIX), taken: BTreeSet::new() }
+    /// Of an adapter and the place of the model whose rows stand in this order.
+    pub(super) fn new(
+        (adapter, model): (&'a Adapter, &'a Path),
+        layout: AdapterLayout<'a>,
+        order: RowOrder,
+    ) -> Self {
+        Self { adapter, model, layout, order, taken: BTreeSet::new() }
+    }
+
+    /// Whether the adapter adds something to the matrix at `slot`.
+    pub(super) fn adapts(&self, slot: Slot) -> bool {
+        let is_there = |side| self.adapter.index.shape(&self.layout.name(slot, side)).is_some();
+        is_there(Side::A) || is_there(Side::B)
+    }
+
+    /// Refuses an adapter that does not fit, before anything is merged; `shape` gives those (out, in) of matrices.
+    pub(super) fn check(mut self, shape: impl Fn(Slot) -> Result<[usize; 2]>) -> Result<()> {
+        for slot in self.layout.slots().filter(|slot| self.adapts(*slot)).collect::<Vec<_>>() {
+            let [n_out, n_in] = shape(slot)?;
+            let sides = [(Side::A, [self.adapter.rank, n_in]), (Side::B, [n_out, self.adapter.rank])];
+            for (side, shape) in sides {
+                let name = self.layout.name(slot, side);
+                self.adapter.index.check(&name, &shape).map_err(|error| self.foreign(error))?;
+                self.taken.insert(name);
+            }
+        }
+        self.finish()
     }
 
     /// The matrix at `slot`, with what the adapter adds to it.
     pub(crate) fn merge(&mut self, slot: Slot, stored: RawTensor) -> Result<RawTensor> {
-        let [a, b] = ["lora_A.weight", "lora_B.weight"].map(|kind| self.names.of(slot, kind));
-        let index = &self.adapter.index;
-        if index.shape(&a).is_none() && index.shape(&b).is_none() {
+        if !self.adapts(slot) {
             return Ok(stored);
         }
         let rank = self.adapter.rank;
         let (n_out, n_in) = (stored.n_rows(), stored.width());
-        let matrix = |name: &str, shape: [usize; 2]| -> Result<Tensor> {
-            Ok(Tensor::from_vec(index.read(name, &shape)?.to_f32()?, &shape, &Device::Cpu)?)
-        };
-        let product = matrix(&b, [n_out, rank])?.matmul(&matrix(&a, [rank, n_in])?)?; // (out, in)
+        let (b, a) = (self.side(slot, Side::B, [n_out, rank])?, self.side(slot, Side::A, [rank, n_in])?);
+        let product = b.matmul(&a)?; // (out, in)
         let scale = self.adapter.scale as f32;
         let added: Vec<f32> =
             with_values(&product, |values| values.iter().map(|value| value * scale).collect())?;
-        let added = self.as_stored(slot, RawTensor::of_f32(&added, [n_out, n_in])).to_f32()?;
+        let added = RawTensor::of_f32(&added, [n_out, n_in]);
+        let added = self.layout.reorder(slot, added, [RowOrder::Checkpoint, self.order]).to_f32()?;
         let sums: Vec<f32> =
             stored.to_f32()?.iter().zip(added).map(|(weight, added)| weight + added).collect();
-        self.taken.extend([a, b]);
         Ok(RawTensor::of_f32(&sums, [n_out, n_in]))
     }
 
-    /// Rows in the order of the model's file: a GGUF file may keep those of q and k otherwise than the checkpoint.
-    fn as_stored(&self, slot: Slot, rows: RawTensor) -> RawTensor {
-        match slot {
-            Slot::Block(_, Part::Q | Part::K) if self.config.reordered() => {
-                rows.join_pairs(self.config.head_dim, self.config.rotaries[0].dims)
+    /// One of the adapter's matrices for the projection at `slot`.
+    fn side(&mut self, slot: Slot, side: Side, shape: [usize; 2]) -> Result<Tensor> {
+        let name = self.layout.name(slot, side);
+        let read = self.adapter.index.read(&name, &shape).map_err(|error| self.foreign(error))?;
+        self.taken.insert(name);
+        Ok(Tensor::from_vec(read.to_f32()?, &shape, &Device::Cpu)?)
+    }
+
+    /// A tensor of another shape is one of an adapter for another model.
+    fn foreign(&self, error: Error) -> Error {
+        match error {
+            Error::Shape { path, tensor, expected, found } => {
+                let problem = format!("tensor {tensor}: expected shape {expected:?}, found {found:?}");
+                self.made_for_another((path, problem))
             }
-            _ => rows,
+            other => other,
         }
+    }
+
+    fn made_for_another(&self, (adapter, problem): (PathBuf, String)) -> Error {
+        let (made_for, model) = (self.adapter.made_for.clone(), self.model.to_owned());
+        Error::ForeignAdapter { adapter, made_for, model, problem }
     }
 
     /// Refuses tensors that went nowhere.
@@ -185,6 +212,10 @@ impl<'a> Merging<'a> {
             let empty = || broken(&index.path_of(""), "expected tensors, found none".into());
             return if self.taken.is_empty() { Err(empty()) } else { Ok(()) };
         };
+        if is_of_a_projection(name) {
+            let problem = format!("it has no place for the tensor {name}");
+            return Err(self.made_for_another((index.path_of(name), problem)));
+        }
         Err(Error::Unsupported {
             path: index.path_of(name),
             what: format!("the tensor {name}, which adapts nothing that can be adapted here,"),
@@ -195,8 +226,26 @@ impl<'a> Merging<'a> {
     }
 }
 
+/// Whether a tensor adapts what some decoder here has, if not this one.
+fn is_of_a_projection(name: &str) -> bool {
+    const PROJECTIONS: [&str; 9] = [
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.qkv_proj",
+        "self_attn.o_proj",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+        "mlp.gate_up_proj",
+        "mlp.down_proj",
+    ];
+    let ends = [".lora_A.weight", ".lora_B.weight"];
+    let Some(name) = ends.iter().find_map(|end| name.strip_suffix(end)) else { return false };
+    PROJECTIONS.iter().any(|projection| name.ends_with(projection))
+}
+
 impl RawTensor {
-    fn of_f32(values: &[f32], shape: [usize; 2]) -> Self {
+    pub(crate) fn of_f32(values: &[f32], shape: [usize; 2]) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self { dtype: GgmlDType::F32, shape: shape.to_vec(), bytes }
     }

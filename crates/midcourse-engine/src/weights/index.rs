@@ -67,6 +67,18 @@ impl TensorIndex {
         self.tensors.get(name).map(|place| place.shape.as_slice())
     }
 
+    /// Where a tensor lies that may be there.
+    pub(crate) fn place(&self, name: &str) -> Option<&Place> {
+        self.tensors.get(name)
+    }
+
+    /// The tensors of a file, in their order there.
+    pub(super) fn in_file(&self, file: usize) -> Vec<(&String, &Place)> {
+        let mut tensors: Vec<_> = self.tensors.iter().filter(|(_, place)| place.file == file).collect();
+        tensors.sort_by_key(|(_, place)| place.offset);
+        tensors
+    }
+
     /// The file that holds a tensor, or should.
     pub(crate) fn path_of(&self, name: &str) -> PathBuf {
         self.tensors.get(name).map_or(&self.list, |place| &self.files[place.file]).clone()

@@ -4,19 +4,25 @@
 //! tensor of a block that nobody asks for is refused: the model has something that the decoder does not do.
 //! Pickle is never read.
 
+pub mod export;
 pub mod gguf;
 pub mod metadata;
+pub mod peft;
 pub mod safetensors;
 
 mod adapter;
 mod index;
+mod layout;
 mod names;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-pub(crate) use adapter::{Adapter, AdapterNames, Merging};
+pub(crate) use adapter::{Adapter, Merging};
 pub(crate) use index::{RawTensor, TensorIndex};
+#[cfg(test)]
+pub(crate) use layout::Side;
+pub(crate) use layout::{AdapterLayout, RowOrder, reorder};
 use names::Names;
 pub(crate) use names::{Part, Slot};
 
@@ -95,27 +101,44 @@ impl ModelFiles {
 
     /// The weights, to be taken one by one.
     pub(crate) fn weights(&self, config: &ModelConfig) -> Result<Weights<'_>> {
-        let index = self.index()?;
-        let names = match self {
-            Self::Gguf(_) => Names::Gguf,
-            Self::Safetensors(_) => safetensors::SafetensorsDir::names(index, config),
-        };
-        Ok(Weights { index, names, taken: BTreeSet::new() })
+        Ok(Weights { index: self.index()?, names: self.names(config)?, taken: BTreeSet::new() })
     }
 
     /// An adapter on its way into the model.
-    pub(crate) fn merging<'a>(&self, adapter: &'a Adapter, config: &'a ModelConfig) -> Result<Merging<'a>> {
+    pub(crate) fn merging<'a>(
+        &'a self,
+        adapter: &'a Adapter,
+        config: &'a ModelConfig,
+    ) -> Result<Merging<'a>> {
+        let order = match self {
+            Self::Gguf(_) => RowOrder::Gguf,
+            Self::Safetensors(_) => RowOrder::Checkpoint,
+        };
+        Ok(Merging::new((adapter, self.path()), self.adapter_layout(config)?, order))
+    }
+
+    /// How adapters of this model name and order their matrices.
+    pub(crate) fn adapter_layout<'a>(&self, config: &'a ModelConfig) -> Result<AdapterLayout<'a>> {
         let none = TensorIndex::default();
         // An adapter of a GGUF file's model was made on its checkpoint.
         let index = if let Self::Safetensors(dir) = self { dir.index()? } else { &none };
-        Ok(Merging::new(adapter, config, safetensors::SafetensorsDir::names(index, config)))
+        Ok(AdapterLayout::new(config, safetensors::SafetensorsDir::names(index, config)))
     }
 
-    /// What an adapter of the model calls what it adapts.
-    pub(crate) fn adapter_names(&self, config: &ModelConfig) -> Result<AdapterNames> {
-        let none = TensorIndex::default();
-        let index = if let Self::Safetensors(dir) = self { dir.index()? } else { &none };
-        Ok(AdapterNames::new(safetensors::SafetensorsDir::names(index, config)))
+    /// Where the model is.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Gguf(file) => &file.path,
+            Self::Safetensors(dir) => &dir.path,
+        }
+    }
+
+    /// How the files name their tensors.
+    fn names(&self, config: &ModelConfig) -> Result<Names> {
+        match self {
+            Self::Gguf(_) => Ok(Names::Gguf),
+            Self::Safetensors(dir) => Ok(safetensors::SafetensorsDir::names(dir.index()?, config)),
+        }
     }
 
     fn index(&self) -> Result<&TensorIndex> {

@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// Name of the file when there is one.
 const SINGLE: &str = "model.safetensors";
 /// Name of the list of shards when there are several.
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 /// Bytes of the longest header that is read: those of models of 72 billion parameters take a hundredth.
 const MAX_HEADER: u64 = 16 << 20;
 
@@ -34,9 +34,9 @@ pub struct SafetensorsDir {
     /// Its `config.json`.
     pub config: serde_json::Value,
     /// Its safetensors files.
-    files: Vec<String>,
+    pub(super) files: Vec<String>,
     /// For every tensor, the file that holds it; empty when there is one file.
-    shards: BTreeMap<String, String>,
+    pub(super) shards: BTreeMap<String, String>,
     /// Made when it is first asked for.
     index: OnceCell<TensorIndex>,
 }

@@ -8,6 +8,7 @@ mod bos;
 mod chatting;
 mod dispatching;
 mod exchanges;
+mod exports;
 mod families;
 mod fault_server;
 mod fixtures;

@@ -11,6 +11,7 @@ use midcourse_core::report::strip_controls;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
 use midcourse_engine::local::{BatchLimits, LoadOptions};
 
+use crate::adapted::Adapted;
 use crate::args::EvalArgs;
 use crate::dry_run::{DryRun, Judging, Where};
 use crate::failure::Failure;
@@ -57,30 +58,33 @@ pub(crate) fn evaluate(plan: &EvalPlan, out: &Path, opening: Opening, signals: &
 }
 
 /// What an evaluation begins with, before the model is loaded.
-struct Outset {
+struct Outset<'a> {
     judge: KnownJudge,
     calibration: Option<Calibration>,
     samples: Samples,
     data: Vec<DataIdentity>,
+    /// What is known of the adapter.
+    adapted: Option<Adapted<'a>>,
     /// The commit of the model's repository that was begun with.
     commit: Option<String>,
     loading: Loading,
 }
 
-impl Outset {
+impl<'a> Outset<'a> {
     /// Reads what a plan names; what comes from a hub at the commits that are `recorded`.
-    fn read(plan: &EvalPlan, recorded: Option<Manifest>) -> Result<Self> {
+    fn read(plan: &'a EvalPlan, recorded: Option<Manifest>) -> Result<Self> {
         let judge = plan.judge.identify()?;
         let calibration = plan.judge.calibration.as_deref();
         let calibration = calibration.map(|path| calibration::read(path, &judge.identity)).transpose()?;
         let (samples, data) = read_data(plan, recorded.as_ref())?;
+        let adapted = Adapted::of(plan, samples.iter().map(|(_, sample)| sample))?;
         let limits = BatchLimits { paths: plan.batch_paths.unwrap_or(usize::MAX), ..BatchLimits::default() };
         let template = framing::choice(plan.chat_template.as_deref());
         let commit = recorded.map(|recorded| recorded.model).filter(|model| model.name == plan.model);
         let commit = commit.and_then(|model| model.commit);
         let local = LoadOptions { limits, template, dtype: plan.dtype, adapter: plan.adapter.clone() };
         let loading = Loading { local, endpoint: plan.endpoint.clone(), seed: plan.settings.seed };
-        Ok(Self { judge, calibration, samples, data, commit, loading })
+        Ok(Self { judge, calibration, samples, data, adapted, commit, loading })
     }
 
     /// Samples, judges and scores.
@@ -92,12 +96,14 @@ impl Outset {
     ) -> Result<(Run, Scores)> {
         let mut model = model::load_at(&plan.model, self.commit.as_deref(), &self.loading)?;
         model.template = model.template.framed(plan.settings.framing.clone());
+        let caveats = self.adapted.map_or(Ok(Vec::new()), |adapted| adapted.caveats(plan, &model))?;
         say(&format!("chat template: {}", strip_controls(model.template.origin())));
         framing::note(&plan.settings.framing, &model.template).into_iter().for_each(say);
         let text: (_, &dyn Tokenizer) = (&model.template, model.tokenizer.as_ref());
         let planned = plan_samples(plan, &self.samples, text, model.engine.context())?;
         let out = out.map_or_else(|| run_dir::free(&model::short_name(&plan.model)), Ok)?;
         let mut run = Run::open(&out, opening, (plan, &self.judge.identity), &model, (planned, self.data))?;
+        run.caution(caveats)?;
         run.sample(&model, signals)?;
         stop_where_told(&run, signals)?;
         // Two models need not fit into memory together.
@@ -174,7 +180,7 @@ fn read_data(plan: &EvalPlan, recorded: Option<&Manifest>) -> Result<(Samples, V
 }
 
 /// Prints what the run would ask for.
-fn dry_run(args: &EvalArgs, plan: &EvalPlan, outset: &Outset) -> Result<u8> {
+fn dry_run(args: &EvalArgs, plan: &EvalPlan, outset: &Outset<'_>) -> Result<u8> {
     let Outset { judge, samples, commit, loading, .. } = outset;
     let Outline { tokenizer, template, context } = model::outline(&plan.model, commit.as_deref(), loading)?;
     let template = template.framed(plan.settings.framing.clone());

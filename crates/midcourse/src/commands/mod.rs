@@ -15,7 +15,7 @@ mod train;
 use anyhow::Result;
 use clap::CommandFactory;
 
-use crate::args::{Args, Command, ExportCommand};
+use crate::args::{Args, Command};
 
 pub(crate) use eval::evaluate;
 
@@ -28,7 +28,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         Command::Train(args) => train::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Serve(args) => serve::run(&args),
-        Command::Export(ExportCommand::Pairs(args)) => export::pairs(&args),
+        Command::Export(command) => export::run(&command),
         Command::Demo(args) => demo::run(&args),
         Command::Report { run } => pages::run(&run),
         Command::Data(command) => data::run(&command),

@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::args::ProbeArgs;
 use crate::failure::Failure;
-use crate::framing;
 use crate::model::{self, Loading, Model};
 use crate::session::into_anyhow;
 use crate::terminal::{print, say};
+use crate::{adapted, framing};
 
 /// Next tokens shown.
 const N_NEXT: usize = 20;
@@ -50,6 +50,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<u8> {
     let mut model = model::load(&args.model, &Loading { local, endpoint: args.endpoint.clone(), seed: 0 })?;
     model.template = model.template.framed(args.framing.framing());
     framing::note(&args.framing.framing(), &model.template).into_iter().for_each(say);
+    adapted::warn(args.adapter.as_deref(), &model.identity, &args.framing.framing().system)?;
     let given = Given::of(args, &model, args.mode)?;
     let next = next_tokens(&given, &model, &args.model)?;
     if args.json {

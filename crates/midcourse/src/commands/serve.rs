@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::serve::Server;
 use crate::signals::Signals;
 use crate::terminal::{print, say};
-use crate::{framing, model, plan};
+use crate::{adapted, framing, model, plan};
 
 /// Holds the key that clients must show.
 const KEY: &str = "MIDCOURSE_API_KEY";
@@ -48,6 +48,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<u8> {
     model.template = model.template.framed(args.framing.framing());
     say(&format!("chat template: {}", strip_controls(model.template.origin())));
     framing::note(&args.framing.framing(), &model.template).into_iter().for_each(say);
+    adapted::warn(args.adapter.as_deref(), &model.identity, &args.framing.framing().system)?;
     let address = listener.local_addr().context("reading the server's address")?;
     let name = model.identity.name.clone();
     let server = Arc::new(Server::new(model, args.max_queue, key.as_deref()));

@@ -2,9 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use midcourse_engine::train::{
-    AdamW, AdamWOptions, AdapterUse, Batch, Gradients, Lora, Policy, Recompute, Trainable,
+    AdamW, AdamWOptions, AdapterUse, Batch, ExportedAdapter, Gradients, Lora, Policy, Recompute, Trainable,
 };
-use serde_json::json;
 
 use super::TrainPlan;
 use super::adapter::Exported;
@@ -112,24 +111,8 @@ impl Learner for LocalLearner {
     }
 
     fn export(&self) -> Result<Exported> {
-        let lora = self.policy.adapter();
-        let config = json!({
-            "base_model_name_or_path": self.base_name,
-            "bias": "none",
-            "fan_in_fan_out": false,
-            "inference_mode": true,
-            "lora_alpha": lora.alpha(),
-            "lora_dropout": 0.0,
-            "modules_to_save": null,
-            "peft_type": "LORA",
-            "r": lora.rank(),
-            "target_modules": lora.target_modules(),
-            "task_type": "CAUSAL_LM",
-            "use_dora": false,
-            "use_rslora": false,
-        });
-        let config = serde_json::to_string_pretty(&config)? + "\n";
-        Ok(Exported { config, weights: tensors::to_bytes(&of(lora), FORMAT)? })
+        let ExportedAdapter { config, weights } = self.policy.export(&self.base_name)?;
+        Ok(Exported { config, weights })
     }
 }
 

@@ -13,6 +13,7 @@ mod data_prompts;
 mod data_split;
 mod early_stop;
 mod endpoint;
+mod exports;
 #[path = "../../../midcourse-engine/tests/it/fault_server.rs"]
 mod fault_server;
 mod fixtures;

@@ -38,6 +38,23 @@ pub struct Family {
     pub(super) local_rope_base: Option<f64>,
 }
 
+impl Family {
+    /// Whether checkpoints keep the two halves of a rotary pair next to each other.
+    pub(crate) fn joins_pairs_in_checkpoints(&self) -> bool {
+        self.interleaved == Interleaved::Always
+    }
+
+    /// Whether GGUF files do.
+    pub(crate) fn joins_pairs_in_gguf(&self) -> bool {
+        self.interleaved != Interleaved::Never
+    }
+
+    /// What GGUF calls the family's architecture; none when the format has no such one.
+    pub fn architecture(&self) -> Option<&'static str> {
+        self.architecture
+    }
+}
+
 /// Which projections of the attention have a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bias {

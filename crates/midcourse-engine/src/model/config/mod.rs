@@ -112,11 +112,6 @@ pub enum TiedHead {
 }
 
 impl ModelConfig {
-    /// Whether rows of q and k stand in another order than in the checkpoint that the file was made of.
-    pub(crate) fn reordered(&self) -> bool {
-        self.interleaved && self.family.interleaved == family::Interleaved::Gguf
-    }
-
     /// Bytes of keys and values that one token takes, in f32.
     pub fn kv_bytes_per_token(&self) -> usize {
         2 * self.layers.len() * self.n_kv_heads * self.head_dim * size_of::<f32>()

@@ -1,4 +1,4 @@
-//! `midcourse export`: what was made, in the formats of other tools.
+//! `midcourse export pairs`: preference pairs for trainers.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use crate::storage::{StorageError, at};
 use crate::synth::{self, Made, PARTS, RANKINGS};
 use crate::terminal::{print, say};
 
-/// Runs `midcourse export pairs`.
-pub(crate) fn pairs(args: &PairsArgs) -> Result<u8> {
+/// Runs the command.
+pub(crate) fn run(args: &PairsArgs) -> Result<u8> {
     let signals = Signals::listen().context("listening for signals")?;
     let rankings = rankings_of(&args.rankings)?;
     let target = Target::of(args)?;
