@@ -50,6 +50,8 @@ pub(crate) struct Adapter {
     dir: PathBuf,
     /// The model that it was made for, as its configuration names it.
     made_for: String,
+    /// Whether its configuration asks for its projections in every layer.
+    every_layer: bool,
     pub(super) rank: usize,
     pub(super) scale: f64,
     pub(super) index: TensorIndex,
@@ -87,7 +89,8 @@ impl Adapter {
         let made_for =
             config.get("base_model_name_or_path").and_then(Value::as_str).unwrap_or("an unnamed model");
         let made_for = made_for.chars().take(200).collect();
-        Ok(Self { dir: dir.to_owned(), made_for, rank: rank as usize, scale: alpha / by, index })
+        let every_layer = asks_for_every_layer(&config);
+        Ok(Self { dir: dir.to_owned(), made_for, every_layer, rank: rank as usize, scale: alpha / by, index })
     }
 
     /// Its directory.
@@ -114,6 +117,15 @@ fn check(path: &Path, config: &Value) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether projections are named without their layers.
+fn asks_for_every_layer(config: &Value) -> bool {
+    let is_none = |field: &str| config.get(field).is_none_or(Value::is_null);
+    let is_plain = |module: &Value| module.as_str().is_some_and(|module| !module.contains('.'));
+    let targets = config.get("target_modules").and_then(Value::as_array);
+    ["layers_to_transform", "exclude_modules"].into_iter().all(is_none)
+        && targets.is_some_and(|targets| targets.iter().all(is_plain))
 }
 
 /// A field as a message shows it.
@@ -205,12 +217,27 @@ impl<'a> Merging<'a> {
         Error::ForeignAdapter { adapter, made_for, model, problem }
     }
 
-    /// Refuses tensors that went nowhere.
+    /// A matrix of a layer that is not adapted, though other layers are: the model has more layers than the adapter's.
+    fn left_out(&self) -> Option<String> {
+        let is_taken = |slot: &Slot| self.taken.contains(&self.layout.name(*slot, Side::A));
+        let (taken, left): (Vec<Slot>, Vec<Slot>) = self.layout.slots().partition(is_taken);
+        let same_part =
+            |one: Slot, other: Slot| matches!((one, other), (Slot::Block(_, a), Slot::Block(_, b)) if a == b);
+        let left = left.into_iter().find(|left| taken.iter().any(|taken| same_part(*left, *taken)));
+        left.filter(|_| self.adapter.every_layer).map(|slot| self.layout.name(slot, Side::A))
+    }
+
+    /// Refuses tensors that went nowhere, and layers that got nothing though the adapter is for all.
     pub(crate) fn finish(self) -> Result<()> {
         let index = &self.adapter.index;
         let Some(name) = index.names().find(|name| !self.taken.contains(*name)) else {
-            let empty = || broken(&index.path_of(""), "expected tensors, found none".into());
-            return if self.taken.is_empty() { Err(empty()) } else { Ok(()) };
+            if self.taken.is_empty() {
+                return Err(broken(&index.path_of(""), "expected tensors, found none".into()));
+            }
+            return self.left_out().map_or(Ok(()), |name| {
+                let problem = format!("it has no tensor {name}, but others of this kind");
+                Err(self.made_for_another((index.path_of(&name), problem)))
+            });
         };
         if is_of_a_projection(name) {
             let problem = format!("it has no place for the tensor {name}");

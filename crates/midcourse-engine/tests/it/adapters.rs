@@ -109,6 +109,22 @@ fn tensors_that_go_nowhere_or_are_missing_are_refused() {
     assert!(error.contains("expected adapter_config.json in the directory"), "{error}");
 }
 
+/// The tiny model has two layers of the shapes of these three.
+#[test]
+fn an_adapter_of_a_shallower_model_is_refused_unless_it_names_its_layers() {
+    let tiny = testdata("tiny-llama-adapter");
+    let error = refused(&tiny, DtypeChoice::Auto).to_string();
+    assert!(error.contains("was made for tiny-llama and does not fit"), "{error}");
+    assert!(
+        error.contains("it has no tensor base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight")
+    );
+    let layers = json!({"layers_to_transform": [0, 1]});
+    let two = |name: &str| (!name.contains("layers.2.")).then(|| name.to_owned());
+    let dir = altered("llama3.1", &layers, two);
+    let model = testdata("families/llama3.1");
+    LocalModel::load(&model, "llama3.1", &with_adapter(dir.path())).unwrap();
+}
+
 #[test]
 fn a_form_that_cannot_hold_the_sums_is_refused() {
     let adapter = testdata("adapters/llama3.1");

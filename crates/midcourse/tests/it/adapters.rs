@@ -156,7 +156,7 @@ fn prompts_that_were_trained_on_are_refused_unless_they_are_allowed() {
     let second: Value = serde_json::from_str(samples.lines().nth(1).unwrap()).unwrap();
     let said = format!(
         "2 of 3 samples have prompts that the adapter was trained on, sample {} the first",
-        second["id"].as_str().unwrap()
+        second["sample"].as_str().unwrap()
     );
     assert!(
         refused.stderr.contains(&said) && refused.stderr.contains("--allow-trained-prompts"),
