@@ -64,7 +64,9 @@ impl<'a> Adapted<'a> {
         }
         let differences = differences(&notes, &model.identity, &plan.settings.framing.system);
         let caveats: Vec<String> = self.trained.into_iter().chain(other).chain(differences).collect();
-        caveats.iter().for_each(|caveat| warn_of(caveat));
+        for caveat in &caveats {
+            warn_of(caveat);
+        }
         Ok(caveats)
     }
 }

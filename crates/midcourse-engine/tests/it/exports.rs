@@ -19,6 +19,9 @@ use tempfile::TempDir;
 use crate::families::{GGUF, check_model};
 use crate::fixtures::testdata;
 
+/// Of the adapter that a test makes.
+const RANK: usize = 4;
+
 /// As of adapters that are merged when a model is loaded.
 const MERGED: f32 = 2e-4;
 const ADAPTERS: [&str; 4] = ["glm4", "llama3.1", "phi3", "qwen2"];
@@ -36,7 +39,9 @@ fn merged(model: &Path, adapter: &Path, precision: Precision) -> (TempDir, PathB
     let model = MergedModel::open(model, adapter).unwrap();
     let files = model.out(precision).unwrap();
     let path = if let [only] = &files[..] { dir.path().join(&only.name) } else { dir.path().to_owned() };
-    files.into_iter().for_each(|file| write(&dir.path().join(&file.name), file));
+    for file in files {
+        write(&dir.path().join(&file.name), file);
+    }
     (dir, path)
 }
 
@@ -82,7 +87,6 @@ fn the_adapter_of_the_tiny_model_is_written_as_it_lies_there() {
         ("mlp.up_proj", 96, 64),
         ("mlp.down_proj", 64, 96),
     ];
-    const RANK: usize = 4;
     // Knuth's multiplier: the values need no more than to differ.
     let mut state = 1u32;
     let mut drawn = |n: usize| -> Vec<f32> {
