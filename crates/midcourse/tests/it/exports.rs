@@ -73,68 +73,54 @@ fn a_merged_model_is_the_adapted_one() {
     }
 }
 
+/// What is exported, of which model and adapter to where, with which options; the exit code, and what is named.
+type Refused = (&'static str, [&'static str; 3], &'static [&'static str], i32, &'static [&'static str]);
+
+const REFUSED: [Refused; 11] = [
+    (
+        "merged",
+        ["tiny-llama", TINY, "a.gguf"],
+        &["--format", "gguf"],
+        6,
+        &["--format gguf: ", "is safetensors"],
+    ),
+    (
+        "merged",
+        ["tiny-llama.gguf", TINY, "a"],
+        &["--format", "safetensors"],
+        6,
+        &["is gguf, which is not supported"],
+    ),
+    ("merged", ["tiny-llama.gguf", TINY, "there.gguf"], &[], 5, &["there.gguf: something is already there"]),
+    ("merged", ["tiny-llama", TINY, "there"], &[], 5, &["there: something is already there"]),
+    ("merged", ["tiny-llama.gguf", TINY, "a.bin"], &[], 2, &["--out: expected a name that ends with .gguf"]),
+    ("adapter", ["tiny-llama.gguf", TINY, "a"], &[], 2, &["--out: expected a name that ends with .gguf"]),
+    ("adapter", ["tiny-llama.gguf", TINY, "there.gguf"], &[], 5, &["something is already there"]),
+    (
+        "merged",
+        ["families/llama3.1", TINY, "a"],
+        &[],
+        3,
+        &["was made for tiny-llama and does not fit", "llama3.1"],
+    ),
+    (
+        "adapter",
+        ["families/qwen2.gguf", "adapters/phi3", "a.gguf"],
+        &[],
+        3,
+        &["was made for phi3", "qwen2.gguf"],
+    ),
+    ("merged", ["tiny-llama", "no-such", "a"], &[], 3, &["expected adapter_config.json in the directory"]),
+    ("merged", ["no-such.gguf", TINY, "a.gguf"], &[], 3, &["found nothing there"]),
+];
+
 #[test]
 fn what_cannot_be_exported_is_refused() {
     let fixture = Fixture::new();
     fixture.write("there.gguf", "something");
     std::fs::create_dir(fixture.path("there")).unwrap();
-    let cases: [(&str, [&str; 3], &[&str], i32, &[&str]); 11] = [
-        (
-            "merged",
-            ["tiny-llama", TINY, "a.gguf"],
-            &["--format", "gguf"],
-            6,
-            &["--format gguf: ", "is safetensors"],
-        ),
-        (
-            "merged",
-            ["tiny-llama.gguf", TINY, "a"],
-            &["--format", "safetensors"],
-            6,
-            &["is gguf, which is not supported"],
-        ),
-        (
-            "merged",
-            ["tiny-llama.gguf", TINY, "there.gguf"],
-            &[],
-            5,
-            &["there.gguf: something is already there"],
-        ),
-        ("merged", ["tiny-llama", TINY, "there"], &[], 5, &["there: something is already there"]),
-        (
-            "merged",
-            ["tiny-llama.gguf", TINY, "a.bin"],
-            &[],
-            2,
-            &["--out: expected a name that ends with .gguf"],
-        ),
-        ("adapter", ["tiny-llama.gguf", TINY, "a"], &[], 2, &["--out: expected a name that ends with .gguf"]),
-        ("adapter", ["tiny-llama.gguf", TINY, "there.gguf"], &[], 5, &["something is already there"]),
-        (
-            "merged",
-            ["families/llama3.1", TINY, "a"],
-            &[],
-            3,
-            &["was made for tiny-llama and does not fit", "llama3.1"],
-        ),
-        (
-            "adapter",
-            ["families/qwen2.gguf", "adapters/phi3", "a.gguf"],
-            &[],
-            3,
-            &["was made for phi3", "qwen2.gguf"],
-        ),
-        (
-            "merged",
-            ["tiny-llama", "no-such", "a"],
-            &[],
-            3,
-            &["expected adapter_config.json in the directory"],
-        ),
-        ("merged", ["no-such.gguf", TINY, "a.gguf"], &[], 3, &["found nothing there"]),
-    ];
     let before = names_in(&fixture.path(""));
-    for (what, paths, more, code, named) in cases {
+    for (what, paths, more, code, named) in REFUSED {
         let output = run(&export(&fixture, what, paths, more));
         assert_eq!((output.code, output.stdout.as_str()), (code, ""), "{paths:?}: {}", output.stderr);
         let all = named.iter().all(|named| output.stderr.contains(named));
