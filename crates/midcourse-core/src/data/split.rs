@@ -59,7 +59,9 @@ impl Split {
 /// Conversations with the same hash are on the same [`Side`].
 pub fn prompt_hash(conversation: &[Message]) -> String {
     let said = normal_forms(conversation);
-    digest_of(said.iter().map(String::as_str)).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    let digest = digest_of(said.iter().map(String::as_str));
+    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Role and normal form of every message.

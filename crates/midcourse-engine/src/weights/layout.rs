@@ -132,18 +132,26 @@ mod tests {
             ("qwen2", [false, false, false]),
         ] {
             with_layout(family, |config, layout| {
-                let rows = || numbered(2 * config.head_dim);
-                let dims = config.rotaries[0].dims;
+                let rows = numbered(2 * config.head_dim);
+                let second = |joined| if joined { config.rotaries[0].dims / 2 } else { 1 };
                 for (order, joined) in ALL.into_iter().zip(joined) {
-                    let found = layout.reorder(Slot::Block(0, Part::K), rows(), [RowOrder::Parted, order]);
+                    let from_parted =
+                        |part| layout.reorder(Slot::Block(0, part), rows.clone(), [RowOrder::Parted, order]);
                     // The second half of the first pair stands beside the first, or half a rotation further.
-                    let second = if joined { dims / 2 } else { 1 };
-                    assert_eq!(found.to_f32().unwrap()[1], second as f32, "{family} {order:?}");
-                    let value = layout.reorder(Slot::Block(0, Part::V), rows(), [RowOrder::Parted, order]);
-                    assert_eq!(value.bytes, rows().bytes);
+                    assert_eq!(
+                        row(&from_parted(Part::K), 1),
+                        row(&rows, second(joined)),
+                        "{family} {order:?}"
+                    );
+                    assert_eq!(from_parted(Part::V).bytes, rows.bytes);
                 }
             });
         }
+    }
+
+    /// The bytes of a row of one value.
+    fn row(rows: &RawTensor, at: usize) -> &[u8] {
+        &rows.bytes[4 * at..][..4]
     }
 
     #[test]

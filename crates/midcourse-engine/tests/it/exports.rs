@@ -36,7 +36,9 @@ fn merged(model: &Path, adapter: &Path, precision: Precision) -> (TempDir, PathB
     let model = MergedModel::open(model, adapter).unwrap();
     let files = model.out(precision).unwrap();
     let path = if let [only] = &files[..] { dir.path().join(&only.name) } else { dir.path().to_owned() };
-    files.into_iter().for_each(|file| write(&dir.path().join(&file.name), file));
+    for file in files {
+        write(&dir.path().join(&file.name), file);
+    }
     (dir, path)
 }
 
@@ -73,6 +75,7 @@ fn an_adapter_that_was_written_here_has_the_logits_of_peft() {
 /// Run with `UPDATE_EXPECT=1` it writes the adapter, of which `testdata/exports.py` makes the golden.
 #[test]
 fn the_adapter_of_the_tiny_model_is_written_as_it_lies_there() {
+    const RANK: usize = 4;
     let modules = [
         ("self_attn.q_proj", 64, 64),
         ("self_attn.k_proj", 32, 64),
@@ -82,7 +85,6 @@ fn the_adapter_of_the_tiny_model_is_written_as_it_lies_there() {
         ("mlp.up_proj", 96, 64),
         ("mlp.down_proj", 64, 96),
     ];
-    const RANK: usize = 4;
     // Knuth's multiplier: the values need no more than to differ.
     let mut state = 1u32;
     let mut drawn = |n: usize| -> Vec<f32> {
