@@ -8,7 +8,8 @@ Ours is `midcourse serve --model M --adapter DIR`, which merges as it loads (--m
 PEFT with the adapter beside the weights; `merged` is transformers or llama.cpp with a model of `midcourse export
 merged`; `gguf` is llama.cpp with M as it is and a file of `midcourse export adapter` beside it. Prints a line of JSON:
 the largest difference in log-probability, of the forced token and of the likeliest one, and how often the likeliest
-token is the same. Exit code 1 when --within or --same-top is missed.
+token is the same. llama.cpp is asked for its thousand likeliest tokens; a forced token that is not among them is not
+compared (`n_forced` are). Exit code 1 when --within or --same-top is missed.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+N_PROBS = 1000
 TEXT = Path(__file__).parent.parent / "text.txt"
 
 
@@ -98,12 +100,13 @@ def by_llama_cpp(path, ids, n_vocab, adapter=None):
         info.path, info.scale = str(adapter), 1.0
         params.lora_adapters = [info]
     server = xllamacpp.Server(params)
-    logps = torch.zeros(len(ids) - 1, n_vocab, dtype=torch.float64)
+    n_probs = min(n_vocab, N_PROBS)
+    logps = torch.full((len(ids) - 1, n_vocab), -torch.inf, dtype=torch.float64)
     for at in range(1, len(ids)):
         # Probabilities are those before the bias; an end or half a character would come without any.
-        request = {"prompt": ids[:at], "n_predict": 1, "n_probs": n_vocab, "logit_bias": [[ids[1], 100.0]]}
+        request = {"prompt": ids[:at], "n_predict": 1, "n_probs": n_probs, "logit_bias": [[ids[1], 100.0]]}
         given = server.handle_completions(request)["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        assert len(given) == n_vocab, f"llama.cpp tells {len(given)} of {n_vocab} probabilities"
+        assert len(given) == n_probs, f"llama.cpp tells {len(given)} of {n_probs} probabilities"
         logps[at - 1, [token["id"] for token in given]] = torch.tensor(
             [token["logprob"] for token in given], dtype=torch.float64
         )
@@ -140,12 +143,15 @@ def compared(args):
     finally:
         ours.close()
     logps = theirs(args, ids, vocabulary(args))
+    both = [(row[id].item(), logp) for row, id, logp in zip(logps, ids[1:], forced, strict=True)]
+    both = [(theirs, ours) for theirs, ours in both if theirs > -float("inf")]
     n_same = sum(top == int(row.argmax()) for top, row in zip(tops, logps, strict=True))
     return {
         "check": args.check,
         "model": args.model,
         "n_positions": len(forced),
-        "max_difference_forced": max(abs(row[id].item() - logp) for row, id, logp in zip(logps, ids[1:], forced)),
+        "n_forced": len(both),
+        "max_difference_forced": max(abs(theirs - ours) for theirs, ours in both),
         "max_difference_likeliest": max(abs(row.max().item() - logp) for row, logp in zip(logps, best)),
         "same_top": n_same / len(tops),
     }

@@ -76,7 +76,9 @@ pub(crate) fn warn(dir: Option<&Path>, identity: &Identity, system: &System) -> 
     let Some(dir) = dir else { return Ok(()) };
     let Some(notes) = AdapterNotes::read(dir)? else { return Ok(()) };
     let problems = other_base(&notes, dir, identity).into_iter().chain(differences(&notes, identity, system));
-    problems.for_each(|problem| warn_of(&problem));
+    for problem in problems {
+        warn_of(&problem);
+    }
     Ok(())
 }
 

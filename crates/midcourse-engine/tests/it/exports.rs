@@ -78,6 +78,7 @@ fn an_adapter_that_was_written_here_has_the_logits_of_peft() {
 /// Run with `UPDATE_EXPECT=1` it writes the adapter, of which `testdata/exports.py` makes the golden.
 #[test]
 fn the_adapter_of_the_tiny_model_is_written_as_it_lies_there() {
+    const RANK: usize = 4;
     let modules = [
         ("self_attn.q_proj", 64, 64),
         ("self_attn.k_proj", 32, 64),

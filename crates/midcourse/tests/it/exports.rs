@@ -73,64 +73,78 @@ fn a_merged_model_is_the_adapted_one() {
     }
 }
 
-/// What is exported, of which model and adapter to where, with which options; the exit code, and what is named.
-type Refused = (&'static str, [&'static str; 3], &'static [&'static str], i32, &'static [&'static str]);
-
-const REFUSED: [Refused; 11] = [
-    (
-        "merged",
-        ["tiny-llama", TINY, "a.gguf"],
-        &["--format", "gguf"],
-        6,
-        &["--format gguf: ", "is safetensors"],
-    ),
-    (
-        "merged",
-        ["tiny-llama.gguf", TINY, "a"],
-        &["--format", "safetensors"],
-        6,
-        &["is gguf, which is not supported"],
-    ),
-    ("merged", ["tiny-llama.gguf", TINY, "there.gguf"], &[], 5, &["there.gguf: something is already there"]),
-    ("merged", ["tiny-llama", TINY, "there"], &[], 5, &["there: something is already there"]),
-    ("merged", ["tiny-llama.gguf", TINY, "a.bin"], &[], 2, &["--out: expected a name that ends with .gguf"]),
-    ("adapter", ["tiny-llama.gguf", TINY, "a"], &[], 2, &["--out: expected a name that ends with .gguf"]),
-    ("adapter", ["tiny-llama.gguf", TINY, "there.gguf"], &[], 5, &["something is already there"]),
-    (
-        "merged",
-        ["families/llama3.1", TINY, "a"],
-        &[],
-        3,
-        &["was made for tiny-llama and does not fit", "llama3.1"],
-    ),
-    (
-        "adapter",
-        ["families/qwen2.gguf", "adapters/phi3", "a.gguf"],
-        &[],
-        3,
-        &["was made for phi3", "qwen2.gguf"],
-    ),
-    ("merged", ["tiny-llama", "no-such", "a"], &[], 3, &["expected adapter_config.json in the directory"]),
-    ("merged", ["no-such.gguf", TINY, "a.gguf"], &[], 3, &["found nothing there"]),
-];
+/// Runs an export that must be refused with this code and a message that holds all of `named`; nothing is made.
+fn assert_refused(fixture: &Fixture, args: &[String], (code, named): (i32, &[&str])) {
+    let before = names_in(&fixture.path(""));
+    let output = run(args);
+    assert_eq!((output.code, output.stdout.as_str()), (code, ""), "{args:?}: {}", output.stderr);
+    let all = named.iter().all(|named| output.stderr.contains(named));
+    assert!(all && output.stderr.contains("\nhint: "), "{}", output.stderr);
+    assert_eq!(names_in(&fixture.path("")), before, "{args:?}");
+}
 
 #[test]
-fn what_cannot_be_exported_is_refused() {
+fn another_format_than_the_bases_is_not_supported() {
+    let fixture = Fixture::new();
+    for (model, out, format, named) in [
+        ("tiny-llama", "a.gguf", "gguf", ["--format gguf: ", "is safetensors, which is not supported"]),
+        (
+            "tiny-llama.gguf",
+            "a",
+            "safetensors",
+            ["--format safetensors: ", "is gguf, which is not supported"],
+        ),
+    ] {
+        let args = export(&fixture, "merged", [model, TINY, out], &["--format", format]);
+        assert_refused(&fixture, &args, (6, &named));
+    }
+}
+
+#[test]
+fn nothing_is_written_over_and_files_are_named_for_what_they_are() {
     let fixture = Fixture::new();
     fixture.write("there.gguf", "something");
     std::fs::create_dir(fixture.path("there")).unwrap();
-    let before = names_in(&fixture.path(""));
-    for (what, paths, more, code, named) in REFUSED {
-        let output = run(&export(&fixture, what, paths, more));
-        assert_eq!((output.code, output.stdout.as_str()), (code, ""), "{paths:?}: {}", output.stderr);
-        let all = named.iter().all(|named| output.stderr.contains(named));
-        assert!(all && output.stderr.contains("\nhint: "), "{}", output.stderr);
-        assert_eq!(names_in(&fixture.path("")), before, "{paths:?}");
+    let (occupied, ending) = ("there: something is already there", "expected a name that ends with .gguf");
+    for (what, model, out, code, named) in [
+        ("merged", "tiny-llama.gguf", "there.gguf", 5, "there.gguf: something is already there"),
+        ("merged", "tiny-llama", "there", 5, occupied),
+        ("adapter", "tiny-llama.gguf", "there.gguf", 5, "there.gguf: something is already there"),
+        ("merged", "tiny-llama.gguf", "a.bin", 2, ending),
+        ("adapter", "tiny-llama.gguf", "a", 2, ending),
+    ] {
+        assert_refused(&fixture, &export(&fixture, what, [model, TINY, out], &[]), (code, &[named]));
+    }
+    assert_eq!(fixture.read("there.gguf"), "something");
+}
+
+#[test]
+fn an_adapter_or_model_that_cannot_be_used_is_refused() {
+    let fixture = Fixture::new();
+    for (what, paths, named) in [
+        (
+            "merged",
+            ["families/llama3.1", TINY, "a"],
+            ["was made for tiny-llama and does not fit", "llama3.1: "],
+        ),
+        (
+            "adapter",
+            ["families/qwen2.gguf", "adapters/phi3", "a.gguf"],
+            ["was made for phi3", "qwen2.gguf: "],
+        ),
+        (
+            "merged",
+            ["tiny-llama", "no-such", "a"],
+            ["expected adapter_config.json in the directory", "no-such"],
+        ),
+        ("merged", ["no-such.gguf", TINY, "a.gguf"], ["found nothing there", "no-such.gguf"]),
+    ] {
+        assert_refused(&fixture, &export(&fixture, what, paths, &[]), (3, &named));
     }
     let script = format!("scripted:{}", fixture.path("script.jsonl").display());
     let out = fixture.path("a").display().to_string();
-    let output = run(&["export", "merged", "--model", &script, "--adapter", &testdata(TINY), "--out", &out]);
-    assert_eq!(output.code, 2, "{}", output.stderr);
+    let args = ["export", "merged", "--model", &script, "--adapter", &testdata(TINY), "--out", &out];
+    assert_refused(&fixture, &args.map(str::to_owned), (2, &["a script has no weights"]));
 }
 
 #[test]

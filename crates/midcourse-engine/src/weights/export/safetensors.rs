@@ -74,11 +74,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 /// Paths of further chat templates below the directory.
 fn templates(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir.join(TEMPLATES)).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names
-        .filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "jinja"))
-        .map(|name| format!("{TEMPLATES}/{name}"))
-        .collect();
+    let paths = entries.map(|entry| entry.path());
+    let templates = paths.filter(|path| path.extension().is_some_and(|ending| ending == "jinja"));
+    let names = templates.filter_map(|path| Some(format!("{TEMPLATES}/{}", path.file_name()?.to_str()?)));
+    let mut names: Vec<String> = names.collect();
     names.sort_unstable();
     names
 }
