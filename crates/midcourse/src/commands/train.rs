@@ -3,27 +3,28 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use midcourse_core::metrics::Scores;
 use midcourse_core::report::strip_controls;
 
 use crate::args::TrainArgs;
 use crate::failure::Failure;
+use crate::model::Base;
 use crate::run_dir::{self, Opening};
 use crate::signals::Signals;
 use crate::storage::StorageError;
 use crate::terminal::{print, say};
-use crate::train::{self, Course, Ended, Engine, Foretold, LaidOut, Made, TrainOptions, TrainPlan, TrainRun};
+use crate::train::{
+    self, ByTrl, Course, Ended, Engine, Foretold, LaidOut, Made, TrainManifest, TrainOptions, TrainPlan,
+    TrainRun, trl,
+};
 use crate::{framing, model, options};
 
 /// Runs the command.
 pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
     let (plan, out) = resolve(args)?;
-    if plan.options.engine == Some(Engine::Trl) {
-        return Err(Failure::Unsupported {
-            problem: "--engine trl: this build hands nothing over".into(),
-            hint: "take --engine local, or export the pairs with `midcourse export pairs` and train with TRL by hand"
-                .into(),
-        }
-        .into());
+    if plan.engine() == Engine::Trl {
+        // What cannot be handed over is refused before anything is read.
+        trl::Base::find(&plan.model, None)?;
     }
     let signals = Signals::listen().context("listening for signals")?;
     if let Some(threads) = plan.options.threads {
@@ -33,22 +34,19 @@ pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
     let commit = recorded.as_ref().and_then(|run| run.data.commit.as_deref());
     let inputs = train::read(&plan.data, commit, plan.options.limit.unwrap_or(usize::MAX))?;
     say(&inputs.identity.summary());
-    let commit = recorded.as_ref().filter(|run| run.model.name == plan.model);
-    let commit = commit.and_then(|run| run.model.commit.as_deref());
-    let template = framing::choice(plan.options.framing.chat_template.as_deref());
-    let mut base = model::base(&plan.model, commit, &template)?;
-    base.template = base.template.framed(plan.options.framing.framing());
-    say(&format!("chat template: {}", strip_controls(base.template.origin())));
-    framing::note(&plan.options.framing.framing(), &base.template).into_iter().for_each(say);
+    let base = base(&plan, recorded.as_ref())?;
     let LaidOut { course, counts, dropped, prompts } =
         Course::lay_out(&inputs.preferences, &plan.settings, &base)?;
     let foretold = Foretold::of(&base, &inputs.identity, (&course, &counts), &plan.settings);
     train::refuse_trained(&plan, &prompts)?;
-    if args.dry_run {
-        print(&if args.json { serde_json::to_string_pretty(&foretold)? } else { foretold.text() });
+    if args.dry_run && plan.engine() == Engine::Local {
+        print(&if args.json {
+            serde_json::to_string_pretty(&foretold)?
+        } else {
+            foretold.text(Engine::Local)
+        });
         return Ok(0);
     }
-    say(&foretold.text());
     let opening = if args.resume { Opening::Resume } else { Opening::New };
     let out = out.map_or_else(|| run_dir::free(&format!("train-{}", model::short_name(&plan.model))), Ok)?;
     let n_steps = course.steps.len();
@@ -62,20 +60,57 @@ pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
         n_steps,
     };
     let mut run = TrainRun::open(&out, opening, made)?;
-    // Three models need not fit into memory together: each is gone before the next.
-    let before = train::measure(&plan, &run.dir, None, &signals)?;
-    if run.train(&base, course, &signals)? == Ended::Stopped {
-        let stopped = signals.failure(train::resume_hint(&run.dir.path));
-        return Err(stopped.context("a training that stopped without a signal")?.into());
+    if args.dry_run {
+        ByTrl { plan: &plan, base: &base, course: &course, signals: &signals }.write(&run.dir.path)?;
+        print(&if args.json { serde_json::to_string_pretty(&foretold)? } else { foretold.text(Engine::Trl) });
+        trl::ways_on(&run.dir.path).iter().for_each(|line| say(line));
+        return Ok(0);
     }
-    let after = train::measure(&plan, &run.dir, Some(run.adapter()), &signals)?;
-    let results = train::finish(&run, &plan, [before, after])?;
+    say(&foretold.text(plan.engine()));
+    let scores = teach(&mut run, (&plan, &base, course), &signals)?;
+    let results = train::finish(&run, &plan, scores)?;
     let changed = train::pages::write(&run.dir.path)?;
     let text = [vec![results.text()], changed].concat().join("\n");
     print(&if args.json { serde_json::to_string_pretty(&results)? } else { text });
     say(&format!("report: {}", run.dir.file("report.html").display()));
     say(&format!("adapter: {}", run.adapter().display()));
     Ok(0)
+}
+
+/// The model that is trained, at the commit that a run was begun with.
+fn base(plan: &TrainPlan, recorded: Option<&TrainManifest>) -> Result<Base> {
+    let commit = recorded.filter(|run| run.model.name == plan.model);
+    let commit = commit.and_then(|run| run.model.commit.as_deref());
+    let template = framing::choice(plan.options.framing.chat_template.as_deref());
+    let mut base = model::base(&plan.model, commit, &template)?;
+    base.template = base.template.framed(plan.options.framing.framing());
+    say(&format!("chat template: {}", strip_controls(base.template.origin())));
+    framing::note(&plan.options.framing.framing(), &base.template).into_iter().for_each(say);
+    Ok(base)
+}
+
+/// Trains, and measures before and after.
+fn teach(
+    run: &mut TrainRun,
+    (plan, base, course): (&TrainPlan, &Base, Course),
+    signals: &Signals,
+) -> Result<[Option<Scores>; 2]> {
+    if plan.engine() == Engine::Trl {
+        let by_trl = ByTrl { plan, base, course: &course, signals };
+        by_trl.write(&run.dir.path)?;
+        by_trl.check(run)?;
+    }
+    // Three models need not fit into memory together: each is gone before the next.
+    let before = train::measure(plan, &run.dir, None, signals)?;
+    let ended = match plan.engine() {
+        Engine::Local => run.train(base, course, signals)?,
+        Engine::Trl => ByTrl { plan, base, course: &course, signals }.train(run)?,
+    };
+    if ended == Ended::Stopped {
+        let stopped = signals.failure(train::resume_hint(&run.dir.path));
+        return Err(stopped.context("a training that stopped without a signal")?.into());
+    }
+    Ok([before, train::measure(plan, &run.dir, Some(run.adapter()), signals)?])
 }
 
 /// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.

@@ -14,8 +14,8 @@ use crate::storage::{at, new_name, sync_dir, write_whole};
 
 /// The directory's name in a run.
 pub(crate) const DIR: &str = "adapter";
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const CONFIG: &str = "adapter_config.json";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 const NOTES: &str = "midcourse.json";
 const CARD: &str = "README.md";
 

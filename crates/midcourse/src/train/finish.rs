@@ -57,7 +57,7 @@ impl Results {
         );
         let n_tokens: u64 = sessions.iter().map(|session| session.n_tokens_distinct).sum();
         let secs = self.manifest.wall_secs();
-        let _ = write!(text, "\n{n_tokens} tokens computed in {secs:.0} s");
+        let _ = write!(text, "\n{n_tokens} distinct tokens in {secs:.0} s");
         for dropped in counts.dropped.iter().map(DropCount::text) {
             let _ = write!(text, "\n{dropped}");
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::course::{Course, packs};
 use super::inputs::DataIdentity;
 use super::manifest::{Counts, DropCount};
+use super::options::Engine;
 use super::settings::{LoraSettings, TrainSettings};
 use super::targets::TargetsText;
 use crate::model::Base;
@@ -22,7 +23,7 @@ pub(crate) struct Foretold {
     pub data: DataIdentity,
     pub counts: Counts,
     pub n_steps: usize,
-    /// Passes forward and back.
+    /// Passes forward and back; these and what follows are the local engine's.
     pub n_passes: usize,
     /// Tokens of the largest pass, each once.
     pub n_tokens_largest_pass: usize,
@@ -96,7 +97,7 @@ impl Foretold {
     }
 
     /// As people read it.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&self, engine: Engine) -> String {
         let Counts { n_train, n_contrast, n_held_out, n_left_out, n_without_terms, n_pairs, .. } =
             self.counts;
         let Counts { n_tokens_distinct, n_tokens_pairs, dropped, .. } = &self.counts;
@@ -119,18 +120,21 @@ impl Foretold {
             text,
             "\n{n_tokens_distinct} distinct tokens an epoch, {n_tokens_pairs} in the pairs ({times:.1} times as many)"
         );
-        let _ = write!(
-            text,
-            "\n{} steps, {} passes, at most {} tokens in one",
-            self.n_steps, self.n_passes, self.n_tokens_largest_pass
-        );
+        let _ = write!(text, "\n{} steps", self.n_steps);
+        match engine {
+            Engine::Local => text + &self.cost(),
+            Engine::Trl => text,
+        }
+    }
+
+    /// What it takes in this process.
+    fn cost(&self) -> String {
         let Memory { weights, adapter, pass } = self.n_bytes;
         let [weights, adapter, pass] = [weights, adapter, pass].map(|n_bytes| n_bytes.div_ceil(1_000_000));
-        let _ = write!(
-            text,
-            "\nabout {weights} MB of weights, {adapter} MB for the adapter, {pass} MB for the largest pass unless it \
-             is computed again (--recompute)"
-        );
-        text
+        format!(
+            ", {} passes, at most {} tokens in one\nabout {weights} MB of weights, {adapter} MB for the adapter, {pass} MB \
+             for the largest pass unless it is computed again (--recompute)",
+            self.n_passes, self.n_tokens_largest_pass
+        )
     }
 }

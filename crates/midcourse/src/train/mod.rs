@@ -2,10 +2,11 @@
 //!
 //! What an example is, what an objective asks of it and in which order examples come is decided in `midcourse-core`;
 //! gradients are the engine's. Here data are read ([`inputs`]) and laid out ([`course`]), the loop runs ([`run`]) over
-//! whatever learns ([`learner`]), and everything is on disk in a form that survives being killed ([`checkpoint`],
+//! whatever learns ([`learner`]), or TRL is handed everything ([`by_trl`], [`trl`]), and everything is on disk in a form that survives being killed ([`checkpoint`],
 //! [`log`], [`adapter`]).
 
 mod adapter;
+mod by_trl;
 mod card;
 mod checkpoint;
 mod course;
@@ -30,18 +31,18 @@ mod tensorboard;
 mod tensors;
 #[cfg(test)]
 mod tests;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "wired next"))]
-mod trl;
+pub(crate) mod trl;
 mod watch;
 
 use std::path::Path;
 
+pub(crate) use by_trl::ByTrl;
 pub(crate) use course::{Course, LaidOut};
 pub(crate) use evaluation::{measure, refuse_trained};
 pub(crate) use finish::finish;
 pub(crate) use foretell::Foretold;
 pub(crate) use inputs::read;
-pub(crate) use manifest::read_manifest;
+pub(crate) use manifest::{TrainManifest, read_manifest};
 pub(crate) use options::{Engine, TrainOptions, TrainPlan};
 pub(crate) use run::Ended;
 pub(crate) use session::{Made, TrainRun};

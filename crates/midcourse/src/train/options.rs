@@ -162,6 +162,10 @@ pub(crate) struct TrainOptions {
     #[arg(long, value_name = "FILE", help_heading = "Where")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accelerate_config: Option<PathBuf>,
+    /// Interpreter of Python that has the packages of --engine trl [default: $MIDCOURSE_PYTHON, else python3]
+    #[arg(long, value_name = "PATH", help_heading = "Where")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<PathBuf>,
     /// Processor threads [default: all]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Where")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -318,6 +322,7 @@ impl TrainOptions {
         let given = [
             ("processes", self.processes.is_some()),
             ("accelerate-config", self.accelerate_config.is_some()),
+            ("python", self.python.is_some()),
         ];
         let is_local = self.engine.unwrap_or_default() == Engine::Local;
         match given.iter().find(|(_, is_given)| *is_given && is_local) {
@@ -340,6 +345,7 @@ impl TrainOptions {
             reference_cache: None,
             processes: None,
             accelerate_config: None,
+            python: None,
             // Measured before and after, whatever the training.
             eval_data: None,
             benign: None,
@@ -350,6 +356,11 @@ impl TrainOptions {
 }
 
 impl TrainPlan {
+    /// Who trains.
+    pub(crate) fn engine(&self) -> Engine {
+        self.options.engine.unwrap_or_default()
+    }
+
     /// The adapter to begin with.
     pub(crate) fn lora(&self) -> LoraOptions {
         let LoraSettings { rank, alpha, targets } = self.settings.lora.clone();
@@ -420,7 +431,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_by_its_flag() {
         type Fault = fn(&mut TrainOptions);
-        let faults: [(&str, Fault); 9] = [
+        let faults: [(&str, Fault); 10] = [
             ("--beta: expected a number above 0, found 0", |o| o.beta = Some(0.0)),
             ("--learning-rate: expected a number above 0, found NaN", |o| o.learning_rate = Some(f64::NAN)),
             ("--warmup: expected 0 to 1, found 2", |o| o.warmup = Some(2.0)),
@@ -428,6 +439,7 @@ mod tests {
             ("--lora-rank: expected 1 to 4096, found 0", |o| o.lora_rank = Some(0)),
             ("--save-every: expected 1 or more, found 0", |o| o.save_every = Some(0)),
             ("--processes: the local engine is one process", |o| o.processes = Some(2)),
+            ("--python: the local engine is one process", |o| o.python = Some("python".into())),
             ("--threads: expected 1 or more, found 0", |o| o.threads = Some(0)),
             ("--model is missing", |o| o.model = None),
         ];

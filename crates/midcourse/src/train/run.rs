@@ -203,21 +203,21 @@ fn is_number(loss: Option<f64>) -> bool {
 }
 
 /// Every figure of a record by its key.
-fn figures(record: &impl Serialize) -> Result<Vec<(String, f64)>> {
+pub(super) fn figures(record: &impl Serialize) -> Result<Vec<(String, f64)>> {
     let serde_json::Value::Object(fields) = serde_json::to_value(record)? else { return Ok(Vec::new()) };
     let figure = |(key, value): (String, serde_json::Value)| Some((key, value.as_f64()?));
     Ok(fields.into_iter().filter(|(key, _)| key != "step").filter_map(figure).collect())
 }
 
 /// A step as people watch it.
-fn step_text(record: &StepRecord) -> String {
+pub(super) fn step_text(record: &StepRecord) -> String {
     let StepRecord { loss, rewards_accuracies, learning_rate, .. } = record;
     let turns = (record.first_turn_probability_harmful, record.first_turn_probability_benign);
     format!("{}, learning rate {learning_rate:.2e}", text((*loss, *rewards_accuracies), turns))
 }
 
 /// What is held out, as people watch it.
-fn eval_text(record: &EvalRecord) -> String {
+pub(super) fn eval_text(record: &EvalRecord) -> String {
     let turns = (record.eval_first_turn_probability_harmful, record.eval_first_turn_probability_benign);
     format!(
         "step {} · held out: {}",

@@ -11,11 +11,12 @@ use anyhow::{Context, Result};
 
 use super::output::{last_lines, said};
 use super::relay::{Relay, Seen};
-use super::{ACCELERATE, DIR, Data, REQUIREMENTS, SCRIPT, stopped};
+use super::{ACCELERATE, DIR, Data, REQUIREMENTS, SCRIPT};
 use crate::failure::Failure;
 use crate::signals::Signals;
 use crate::storage::at;
 use crate::terminal::say;
+use crate::train::resume_hint;
 
 /// How often the log is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -23,6 +24,9 @@ const POLL: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(20);
 /// Lines of the output that are shown of a training that failed.
 const LINES_SHOWN: usize = 20;
+/// What was printed, below the hand-over.
+const OUTPUT: &str = "output.log";
+const CHECKPOINTS: &str = "checkpoints";
 const PACKAGES: &str = "accelerate, datasets, peft, torch, transformers, trl";
 
 /// What launches the script.
@@ -33,8 +37,11 @@ pub(crate) struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    /// Checks that the packages are there.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    /// Checks that the packages are there that a run needs.
+    ///
+    /// # Errors
+    /// When Python or a package is missing.
+    pub(crate) fn check(&self, run: &Path) -> Result<(), Failure> {
         let python = self.python.display();
         let asked = Command::new(&self.python)
             .arg("-c")
@@ -45,7 +52,7 @@ impl Launch<'_> {
             problem: format!(
                 "--python {python}: expected an interpreter of Python, found none that starts: {error}"
             ),
-            hint: "name one with --python, say .venv/bin/python".into(),
+            hint: format!("name one with --python, say .venv/bin/python; {}", resume_hint(run)),
         })?;
         if output.status.success() {
             return Ok(());
@@ -54,7 +61,9 @@ impl Launch<'_> {
         Err(Failure::Input {
             problem: format!("--python {python}: expected the packages {PACKAGES}, found: {why}"),
             hint: format!(
-                "{python} -m pip install -r OUT/{DIR}/{REQUIREMENTS}, or name another interpreter with --python"
+                "{python} -m pip install -r {}, or name another interpreter with --python; then {}",
+                run.join(DIR).join(REQUIREMENTS).display(),
+                resume_hint(run)
             ),
         })
     }
@@ -62,12 +71,12 @@ impl Launch<'_> {
     /// Runs the script to its end.
     pub(super) fn run(&self, run: &Path, data: Data<'_>, seen: &mut dyn FnMut(&Seen)) -> Result<()> {
         let dir = run.join(DIR);
-        let checkpoint = newest_checkpoint(&dir.join("checkpoints"))?;
+        let checkpoint = newest_checkpoint(&dir.join(CHECKPOINTS))?;
         let mut relay = Relay::open(run, data, checkpoint.as_ref().map_or(0, |(step, _)| *step))?;
         if let Some((step, path)) = &checkpoint {
             say(&format!("going on from {} at step {step}", path.display()));
         }
-        let output = dir.join("output.log");
+        let output = dir.join(OUTPUT);
         let mut child = self.spawn(&dir, &output, checkpoint.map(|(_, path)| path))?;
         let ended = self.watch(&mut child, &mut relay, seen);
         if !matches!(ended, Ok(Some(_))) {
@@ -75,11 +84,11 @@ impl Launch<'_> {
         }
         relay.read_on(seen)?;
         relay.finish()?;
-        if let Some(failure) = stopped(self.signals, run) {
-            return Err(failure);
+        if let Some(failure) = self.signals.failure(resume_hint(run)) {
+            return Err(failure.into());
         }
         match ended? {
-            Some(status) if !status.success() => Err(failed(status, &output).into()),
+            Some(status) if !status.success() => Err(failed(status, run).into()),
             _ => Ok(()),
         }
     }
@@ -116,6 +125,12 @@ impl Launch<'_> {
     }
 }
 
+/// Steps that a run which is resumed does not do again.
+pub(crate) fn n_steps_done(run: &Path) -> Result<usize> {
+    let newest = newest_checkpoint(&run.join(DIR).join(CHECKPOINTS))?;
+    Ok(newest.map_or(0, |(step, _)| step))
+}
+
 /// The checkpoint of the latest step, relative to the directory of the hand-over.
 fn newest_checkpoint(dir: &Path) -> Result<Option<(usize, PathBuf)>> {
     if !dir.exists() {
@@ -127,7 +142,7 @@ fn newest_checkpoint(dir: &Path) -> Result<Option<(usize, PathBuf)>> {
         let step = name.strip_prefix("checkpoint-")?.parse().ok()?;
         // The state is what transformers writes last.
         let is_whole = entry.path().join("trainer_state.json").exists();
-        is_whole.then(|| (step, Path::new("checkpoints").join(name)))
+        is_whole.then(|| (step, Path::new(CHECKPOINTS).join(name)))
     });
     Ok(checkpoints.max())
 }
@@ -154,16 +169,18 @@ fn tell(child: &Child, signal: &str) {
     let _ = Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status();
 }
 
-fn failed(status: ExitStatus, output: &Path) -> Failure {
-    let text = fs::read(output).unwrap_or_default();
+fn failed(status: ExitStatus, run: &Path) -> Failure {
+    let output = run.join(DIR).join(OUTPUT);
+    let text = fs::read(&output).unwrap_or_default();
     for line in said(&last_lines(&text, LINES_SHOWN)) {
         say(&line);
     }
     Failure::Input {
         problem: format!("TRL did not train: the launcher ended with {status}"),
         hint: format!(
-            "above are the last lines of {}; once they are dealt with, go on by adding --resume",
-            output.display()
+            "above are the last lines of {}; once they are dealt with, {}",
+            output.display(),
+            resume_hint(run)
         ),
     }
 }

@@ -19,21 +19,20 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use midcourse_core::template::Tokenizer;
 use midcourse_core::train::Example;
 
-pub(crate) use accelerate::Accelerate;
+pub(crate) use accelerate::{Accelerate, Device};
 pub(crate) use base::Base;
-pub(crate) use launch::Launch;
+pub(crate) use launch::{Launch, n_steps_done};
 pub(crate) use relay::Seen;
-pub(crate) use settings::Settings;
-pub(crate) use settings::{Adam, Lora};
+pub(crate) use settings::{Adam, Lora, Settings};
 
-use crate::signals::Signals;
-use crate::storage::{at, write_whole};
+use super::adapter::{self, Exported};
+use crate::storage::{StorageError, at, write_whole};
 
 /// Where the hand-over lies in a run.
 pub(crate) const DIR: &str = "trl";
@@ -66,69 +65,66 @@ pub(crate) struct Data<'a> {
     pub n_epochs: usize,
 }
 
-/// An adapter as PEFT wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trained {
-    /// `adapter_config.json`.
-    pub config: String,
-    /// `adapter_model.safetensors`.
-    pub weights: Vec<u8>,
-}
-
 impl HandOver<'_> {
-    /// Writes `trl/` into the directory of a run; the same training gives the same bytes.
+    /// Writes `trl/` into the directory of a run; the same training gives the same bytes. What is there already is left
+    /// as it is, so that what was changed in it counts; but for the processes, which a run that is resumed may change.
     pub(crate) fn write(&self, run: &Path) -> Result<()> {
         let dir = run.join(DIR);
         let data = dir.join("data");
         fs::create_dir_all(&data).map_err(at(&data))?;
         let trained: BTreeSet<usize> = self.data.steps.iter().flatten().copied().collect();
         let rows = |trees: Vec<usize>| rows::lines(&self.data, &trees, &self.settings.objective);
-        write_whole(&data.join("train.jsonl"), &rows(trained.into_iter().collect())?)?;
+        write_new(&data.join("train.jsonl"), &rows(trained.into_iter().collect())?)?;
         if !self.data.held_out.is_empty() {
-            write_whole(&data.join("eval.jsonl"), &rows(self.data.held_out.to_vec())?)?;
+            write_new(&data.join("eval.jsonl"), &rows(self.data.held_out.to_vec())?)?;
         }
         let settings = self.settings.json(&self.base, self.data.steps)?;
         let texts = [
             (SETTINGS, settings),
             (SCRIPT, include_str!("train.py").to_owned()),
-            (ACCELERATE, self.accelerate.yaml()?),
             (REQUIREMENTS, include_str!("requirements.txt").to_owned()),
             ("README.md", include_str!("README.md").to_owned()),
         ];
         for (name, text) in texts {
-            write_whole(&dir.join(name), text.as_bytes())?;
+            write_new(&dir.join(name), text.as_bytes())?;
         }
-        Ok(())
+        Ok(write_whole(&dir.join(ACCELERATE), self.accelerate.yaml()?.as_bytes())?)
     }
 
     /// Runs what was written, from its newest checkpoint where there is one, until it ends or a signal comes. `seen` is
     /// told of every line of the log; the run's `train.jsonl` and `eval.jsonl` hold them all.
     ///
     /// # Errors
-    /// When Python or a package is missing, when the training fails, and when a signal has come.
+    /// When the training fails, and when a signal has come.
     pub(crate) fn launch(
         &self,
         run: &Path,
         launch: &Launch<'_>,
         seen: &mut dyn FnMut(&Seen),
-    ) -> Result<Trained> {
-        launch.check()?;
+    ) -> Result<Exported> {
         launch.run(run, self.data, seen)?;
-        let adapter = run.join(DIR).join("adapter");
-        let read = |name: &str| -> Result<(PathBuf, Vec<u8>)> {
-            let path = adapter.join(name);
-            let bytes = fs::read(&path).map_err(at(&path))?;
-            Ok((path, bytes))
-        };
-        let (path, config) = read("adapter_config.json")?;
-        let config = String::from_utf8(config)
-            .map_err(|error| at(&path)(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
-        Ok(Trained { config, weights: read("adapter_model.safetensors")?.1 })
+        let dir = run.join(DIR).join(adapter::DIR);
+        let (config, weights) = (dir.join(adapter::CONFIG), dir.join(adapter::WEIGHTS));
+        Ok(Exported {
+            config: fs::read_to_string(&config).map_err(at(&config))?,
+            weights: fs::read(&weights).map_err(at(&weights))?,
+        })
     }
 }
 
-/// Passes signals on to what was launched, and ends with the run's own failure.
-fn stopped(signals: &Signals, run: &Path) -> Option<anyhow::Error> {
-    let hint = format!("go on with it by adding --resume --out {}", run.display());
-    signals.failure(hint).map(Into::into)
+/// How to launch what was written, a line each.
+pub(crate) fn ways_on(run: &Path) -> [String; 3] {
+    let dir = run.join(DIR);
+    [
+        format!("written: {}", dir.display()),
+        format!("here: {}", super::resume_hint(run)),
+        format!(
+            "elsewhere: `accelerate launch --config_file {ACCELERATE} {SCRIPT}` in a copy of it, see its README.md"
+        ),
+    ]
+}
+
+/// Writes a file that is not there.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    if path.exists() { Ok(()) } else { write_whole(path, bytes) }
 }

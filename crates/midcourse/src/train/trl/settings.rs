@@ -1,7 +1,7 @@
 //! `settings.json`: what the script trains with.
 
 use anyhow::Result;
-use midcourse_core::train::ObjectiveSettings;
+use midcourse_core::train::{ObjectiveSettings, Schedule};
 use serde::Serialize;
 
 use super::Base;
@@ -14,8 +14,7 @@ pub(crate) struct Settings {
     pub objective: ObjectiveSettings,
     pub lora: Lora,
     pub learning_rate: f64,
-    /// `cosine`, `linear` or `constant`.
-    pub schedule: String,
+    pub schedule: Schedule,
     /// Steps in which the learning rate rises.
     pub n_warmup_steps: usize,
     pub weight_decay: f64,
@@ -24,6 +23,8 @@ pub(crate) struct Settings {
     pub seed: u64,
     /// Steps between two checkpoints.
     pub save_every: usize,
+    /// Checkpoints that are kept; the best is among them.
+    pub keep_checkpoints: usize,
 }
 
 /// The adapter.

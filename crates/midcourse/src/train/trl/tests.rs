@@ -1,16 +1,16 @@
 //! What is written, on the rankings that TRL's goldens were made of; and the whole way through Python, where there is one.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use midcourse_core::synth::Ranking;
-use midcourse_core::train::{Example, Objective, ObjectiveSettings, Prepared, Preparing};
+use midcourse_core::train::{Example, Objective, ObjectiveSettings, Prepared, Preparing, Schedule};
 use midcourse_engine::chat_template::TemplateChoice;
 use midcourse_engine::local::ModelHeader;
 use serde_json::Value;
 
-use super::accelerate::Device;
 use super::*;
+use crate::signals::Signals;
 
 /// An interpreter with the packages of requirements.txt; without it the test through Python passes by.
 const PYTHON: &str = "MIDCOURSE_TRL_PYTHON";
@@ -68,13 +68,14 @@ fn settings(objective: Objective) -> Settings {
         objective: ObjectiveSettings { objective, beta: 0.1, anchor: 0.5, anchor_tokens: 4 },
         lora: Lora { rank: 4, alpha: 8.0, target_modules: names.map(str::to_owned).into() },
         learning_rate: 1e-3,
-        schedule: "cosine".into(),
+        schedule: Schedule::Cosine,
         n_warmup_steps: 1,
         weight_decay: 0.0,
         adam: Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 },
         clip: 1.0,
         seed: 0,
         save_every: 2,
+        keep_checkpoints: 2,
     }
 }
 
@@ -202,10 +203,11 @@ fn a_gguf_file_is_not_handed_over() {
 #[test]
 fn a_python_that_is_missing_or_lacks_packages_is_named() {
     let signals = Signals::listen().unwrap();
-    let missing = Launch { python: "/nowhere/python".into(), signals: &signals }.check().unwrap_err();
+    let missing =
+        Launch { python: "/nowhere/python".into(), signals: &signals }.check(Path::new("run")).unwrap_err();
     assert!(missing.to_string().contains("/nowhere/python"), "{missing}");
     // Anything that fails without a word.
-    let lacking = Launch { python: "false".into(), signals: &signals }.check().unwrap_err();
+    let lacking = Launch { python: "false".into(), signals: &signals }.check(Path::new("run")).unwrap_err();
     assert!(lacking.to_string().contains("expected the packages accelerate"), "{lacking}");
 }
 
@@ -237,7 +239,7 @@ fn a_launch_goes_on_from_the_newest_checkpoint_and_brings_logs_and_adapter_back(
     let mut seen = 0;
     let launched =
         given.hand_over(Objective::Fork, |over| over.launch(run.path(), &launch, &mut |_| seen += 1));
-    assert_eq!(launched.unwrap(), Trained { config: "{}\n".into(), weights: b"w\n".to_vec() });
+    assert_eq!(launched.unwrap(), Exported { config: "{}\n".into(), weights: b"w\n".to_vec() });
     let arguments = fs::read_to_string(dir.join("arguments")).unwrap();
     assert!(
         arguments.ends_with("accelerate.yaml train.py --resume checkpoints/checkpoint-2\n"),

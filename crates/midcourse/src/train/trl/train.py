@@ -98,7 +98,8 @@ def arguments(settings, directory, n_accumulated, has_held_out):
         output_dir=str(directory / "checkpoints"),
         beta=settings["beta"],
         max_length=None,
-        seed=settings["seed"],
+        # What numpy takes.
+        seed=settings["seed"] % 2**32,
         bf16=in_bfloat16(settings),
         use_cpu=not ON_GPU,
         gradient_checkpointing=ON_GPU if settings["gradient_checkpointing"] == "auto" else settings["gradient_checkpointing"],
@@ -121,7 +122,7 @@ def arguments(settings, directory, n_accumulated, has_held_out):
         logging_steps=1,
         save_strategy="steps",
         save_steps=settings["save_every"],
-        save_total_limit=2,
+        save_total_limit=settings["keep_checkpoints"],
         report_to=[],
         disable_tqdm=True,
         **(held_out if has_held_out else {}),

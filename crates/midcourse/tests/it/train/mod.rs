@@ -1,5 +1,6 @@
 //! `midcourse train`: from preferences to an adapter, on a model of a few thousand weights.
 
+mod by_trl;
 mod full_disk;
 mod inputs;
 mod killed;

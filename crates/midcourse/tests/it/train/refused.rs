@@ -2,6 +2,7 @@
 
 use super::{fixture, pair, run, train};
 use crate::fixtures::Fixture;
+use crate::serve::server::tiny_llama;
 use crate::synth::refused;
 
 fn check(fixture: &Fixture, more: &[&str], code: i32, named: &[&str]) {
@@ -38,14 +39,16 @@ fn data_that_cannot_be_trained_on_are_refused_with_their_line() {
 fn options_that_do_not_go_together_are_refused() {
     let fixture = fixture();
     let script = format!("scripted:{}", fixture.path("script.jsonl").display());
-    let cases: [(&[&str], i32, &str); 9] = [
+    let gguf = tiny_llama().with_extension("gguf").display().to_string();
+    let cases: [(&[&str], i32, &str); 10] = [
         (&["--beta", "0"], 2, "--beta: expected a number above 0, found 0"),
         (&["--eval-fraction", "1"], 2, "--eval-fraction: expected 0 to less than 1, found 1"),
         (&["--lora-targets", "q,head"], 2, "\"head\""),
         (&["--objective", "ppo"], 2, "--objective <OBJECTIVE>"),
         (&["--benign", "b.jsonl"], 2, "--eval-data"),
         (&["--processes", "2"], 2, "--processes: the local engine is one process"),
-        (&["--engine", "trl"], 6, "--engine trl"),
+        (&["--python", "python"], 2, "--python: the local engine is one process"),
+        (&["--engine", "trl", "--model", &gguf], 6, "--engine trl trains on safetensors"),
         (&["--model", &script], 2, "a script has no weights to train beside"),
         (&["--model", "http://127.0.0.1:1/v1"], 2, "expected a model with files, found an endpoint"),
     ];
