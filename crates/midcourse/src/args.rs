@@ -165,7 +165,8 @@ pub(crate) struct TrainArgs {
     /// Go on with the run in --out from its last checkpoint; its settings are taken from there
     #[arg(long)]
     pub resume: bool,
-    /// Print what would be trained on, and how much of it; nothing is trained
+    /// Print what would be trained on, and how much of it; nothing is trained. With --engine trl what would be handed over
+    /// is written into --out
     #[arg(long)]
     pub dry_run: bool,
     /// Print JSON instead of a table

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
     if args.dry_run {
         ByTrl { plan: &plan, base: &base, course: &course, signals: &signals }.write(&run.dir.path)?;
         print(&if args.json { serde_json::to_string_pretty(&foretold)? } else { foretold.text(Engine::Trl) });
-        trl::ways_on(&run.dir.path).iter().for_each(|line| say(line));
+        say(&trl::ways_on(&run.dir.path));
         return Ok(0);
     }
     say(&foretold.text(plan.engine()));

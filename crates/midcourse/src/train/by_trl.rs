@@ -81,7 +81,7 @@ impl ByTrl<'_> {
         let written = run.write_manifest();
         match kept {
             Err(_) if self.signals.stopping() => Ok(Ended::Stopped),
-            kept => kept.and_then(|()| written).map(|()| Ended::Done),
+            kept => kept.and(written).map(|()| Ended::Done),
         }
     }
 
@@ -123,7 +123,7 @@ fn settings(plan: &TrainPlan, config: &ModelConfig, n_steps: usize) -> Result<Se
     let (lora, steps) = (&plan.settings.lora, &plan.settings.steps);
     let AdamWOptions { betas: (beta1, beta2), eps, .. } = AdamWOptions::default();
     Ok(Settings {
-        objective: plan.settings.objective.clone(),
+        objective: plan.settings.objective,
         lora: Lora {
             rank: lora.rank,
             alpha: lora.alpha,

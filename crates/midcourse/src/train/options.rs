@@ -162,7 +162,8 @@ pub(crate) struct TrainOptions {
     #[arg(long, value_name = "FILE", help_heading = "Where")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accelerate_config: Option<PathBuf>,
-    /// Interpreter of Python that has the packages of --engine trl [default: $MIDCOURSE_PYTHON, else python3]
+    /// Interpreter of Python that has the packages of --engine trl [default: python3, or what
+    /// `MIDCOURSE_PYTHON` names]
     #[arg(long, value_name = "PATH", help_heading = "Where")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<PathBuf>,

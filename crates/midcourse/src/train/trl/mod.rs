@@ -112,16 +112,14 @@ impl HandOver<'_> {
     }
 }
 
-/// How to launch what was written, a line each.
-pub(crate) fn ways_on(run: &Path) -> [String; 3] {
-    let dir = run.join(DIR);
-    [
-        format!("written: {}", dir.display()),
-        format!("here: {}", super::resume_hint(run)),
-        format!(
-            "elsewhere: `accelerate launch --config_file {ACCELERATE} {SCRIPT}` in a copy of it, see its README.md"
-        ),
-    ]
+/// How to launch what was written.
+pub(crate) fn ways_on(run: &Path) -> String {
+    format!(
+        "written: {}\nhere: {}\nelsewhere: `accelerate launch --config_file {ACCELERATE} {SCRIPT}` in a copy of it; its \
+         README.md says more",
+        run.join(DIR).display(),
+        super::resume_hint(run)
+    )
 }
 
 /// Writes a file that is not there.

@@ -97,7 +97,7 @@ fn a_dry_run_by_trl_writes_what_is_gone_on_with() {
     let n_steps = json_of(&fixture, "run/manifest.json")["n_steps"].as_u64().unwrap();
     assert_eq!(settings["steps"].as_array().unwrap().len() as u64, n_steps);
     assert_eq!(settings["lora"]["target_modules"], serde_json::json!(["q_proj", "down_proj"]));
-    assert_eq!(settings["n_warmup_steps"].as_f64().unwrap(), (n_steps as f64 * 0.05).ceil());
+    assert_eq!(settings["n_warmup_steps"].as_u64(), Some(n_steps.div_ceil(20)));
     assert_eq!(settings["model"], tiny_llama().canonicalize().unwrap().display().to_string());
     assert!(fixture.read("run/trl/accelerate.yaml").contains("num_processes: 3\n"));
     for name in ["train.py", "README.md", "requirements.txt", "data/train.jsonl", "data/eval.jsonl"] {
