@@ -19,9 +19,6 @@ use tempfile::TempDir;
 use crate::families::{GGUF, check_model};
 use crate::fixtures::testdata;
 
-/// Of the adapter that a test makes.
-const RANK: usize = 4;
-
 /// As of adapters that are merged when a model is loaded.
 const MERGED: f32 = 2e-4;
 const ADAPTERS: [&str; 4] = ["glm4", "llama3.1", "phi3", "qwen2"];
