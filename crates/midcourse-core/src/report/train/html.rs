@@ -66,7 +66,7 @@ fn changes(measured: &Measured) -> String {
     format!(
         "<section><h2>Before and after</h2><figure>{}<figcaption>Bands are 95 % intervals over prompts. The differences \
          below are over the same prompts, so that they can be clear where bands overlap.</figcaption></figure>\n\
-         <div class=\"wide\"><table><thead><tr><th>rate</th><th>base</th><th>trained</th>\
+         <div class=\"wide\"><table class=\"changes\"><thead><tr><th>rate</th><th>base</th><th>trained</th>\
          <th class=\"rate\">difference, 95 % interval</th><th>prompts</th></tr></thead><tbody>\n{rows}</tbody></table></div>\n\
          <p>The two evaluations are runs of their own, in <code>before</code> and <code>after</code>.</p></section>\n",
         before_and_after(measured.before, measured.after)
@@ -120,7 +120,7 @@ fn held_out(report: &TrainReport) -> String {
         format!("<tr><th scope=\"row\">{name}</th><td>{before}</td><td>{after}</td></tr>\n")
     });
     format!(
-        "<table><caption>What was held out</caption><thead><tr><th></th><th>before</th><th>kept</th></tr></thead><tbody>\n\
+        "<table class=\"changes\"><caption>What was held out</caption><thead><tr><th></th><th>before</th><th>kept</th></tr></thead><tbody>\n\
          {rows}</tbody></table>\n"
     )
 }
