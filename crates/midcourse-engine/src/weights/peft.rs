@@ -141,27 +141,31 @@ mod tests {
         let files = ModelFiles::open(&path).unwrap();
         let config = files.config().unwrap();
         let layout = files.adapter_layout(&config).unwrap();
-        let slot = Slot::Block(1, Part::Down);
+        let slots = [0, 1].map(|layer| Slot::Block(layer, Part::Down));
         let (n_out, n_in) = (config.width, config.mlp_width);
         // A picks the inputs 0 and 1; B adds 3 of them to the outputs 0 and 1.
         let eye = |rows: usize, columns: usize| -> Vec<f32> {
             (0..rows * columns).map(|i| f32::from(u8::from(i / columns == i % columns))).collect()
         };
         let (a, b) = (eye(2, n_in), eye(n_out, 2));
-        let names = [Side::A, Side::B].map(|side| layout.name(slot, side));
-        let tensors = [(names[0].as_str(), [2, n_in], &a[..]), (names[1].as_str(), [n_out, 2], &b[..])];
+        let named = slots.map(|slot| [Side::A, Side::B].map(|side| layout.name(slot, side)));
+        let tensors = named.iter().flat_map(|[name_a, name_b]| {
+            [(name_a.as_str(), [2, n_in], &a[..]), (name_b.as_str(), [n_out, 2], &b[..])]
+        });
         let dir = tempfile::tempdir().unwrap();
-        let target_modules = vec!["down_proj".into()];
+        let target_modules = vec![layout.module(slots[0])];
         let spec = AdapterSpec { base_name: "tiny".into(), rank: 2, alpha: 6.0, target_modules };
         std::fs::write(dir.path().join(CONFIG), config_json(&spec)).unwrap();
         std::fs::write(dir.path().join(WEIGHTS), safetensors_bytes(tensors).unwrap()).unwrap();
         let adapter = Adapter::open(dir.path()).unwrap();
         let mut merging = files.merging(&adapter, &config).unwrap();
         let zeros = RawTensor::of_f32(&vec![0.0; n_out * n_in], [n_out, n_in]);
-        let merged = merging.merge(slot, zeros).unwrap().to_f32().unwrap();
-        let at = |row: usize, column: usize| merged[row * n_in + column].to_bits();
-        assert_eq!([at(0, 0), at(1, 1), at(0, 1), at(2, 2)], [3f32, 3.0, 0.0, 0.0].map(f32::to_bits));
-        assert_eq!(merged.iter().filter(|value| **value != 0.0).count(), 2);
+        let mut expected = vec![0.0; n_out * n_in];
+        (expected[0], expected[n_in + 1]) = (3.0, 3.0);
+        for slot in slots {
+            let merged = merging.merge(slot, zeros.clone()).unwrap().to_f32().unwrap();
+            assert!(merged == expected, "{merged:?}");
+        }
         merging.finish().unwrap();
     }
 
