@@ -153,7 +153,7 @@ mod tests {
             [(name_a.as_str(), [2, n_in], &a[..]), (name_b.as_str(), [n_out, 2], &b[..])]
         });
         let dir = tempfile::tempdir().unwrap();
-        let target_modules = vec![layout.module(slots[0])];
+        let target_modules = vec!["down_proj".into()];
         let spec = AdapterSpec { base_name: "tiny".into(), rank: 2, alpha: 6.0, target_modules };
         std::fs::write(dir.path().join(CONFIG), config_json(&spec)).unwrap();
         std::fs::write(dir.path().join(WEIGHTS), safetensors_bytes(tensors).unwrap()).unwrap();

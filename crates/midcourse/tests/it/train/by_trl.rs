@@ -20,12 +20,14 @@ fn pretended(fixture: &Fixture, script: &str) -> String {
     path.display().to_string()
 }
 
-/// Plays the training that the local engine has done into `local`.
-fn played(fixture: &Fixture) -> String {
+/// Plays the training that the local engine has done into `local`, but for the first `done` steps. As the script does,
+/// it adds to the log: midcourse reads on from where it was.
+fn played(fixture: &Fixture, done: usize) -> String {
     let of = |name: &str| fixture.path("local").join(name).display().to_string();
     format!(
-        "cat {} {} > log.jsonl; mkdir -p adapter; cp {} {} adapter",
+        "cat {} >> log.jsonl; tail -n +{} {} >> log.jsonl; mkdir -p adapter; cp {} {} adapter",
         of("eval.jsonl"),
+        done + 1,
         of("train.jsonl"),
         of("adapter/adapter_config.json"),
         of("adapter/adapter_model.safetensors")
@@ -39,7 +41,7 @@ fn a_training_by_trl_leaves_what_a_local_one_leaves() {
     let (data, seen) =
         (at("data.jsonl"), ["step", "epoch", "n_prompts", "num_tokens", "num_tokens_distinct"]);
     run(&fixture, "local", &["--learning-rate", "1e-2"]);
-    let python = pretended(&fixture, &played(&fixture));
+    let python = pretended(&fixture, &played(&fixture, 0));
     let more = ["--engine", "trl", "--python", &python, "--processes", "2", "--eval-data", &data];
     let output = run(&fixture, "run", &more);
     assert!(
@@ -110,7 +112,7 @@ fn a_dry_run_by_trl_writes_what_is_gone_on_with() {
         fixture.read("run/trl/settings.json").replace("\"rows_per_device\": 2", "\"rows_per_device\": 7");
     fixture.write("run/trl/settings.json", &changed);
     run(&fixture, "local", &["--lora-targets", "q,down"]);
-    let python = pretended(&fixture, &played(&fixture));
+    let python = pretended(&fixture, &played(&fixture, 0));
     run(&fixture, "run", &["--resume", "--python", &python, "--processes", "1"]);
     assert!(changed.contains("\"rows_per_device\": 7") && fixture.read("run/trl/settings.json") == changed);
     assert!(fixture.read("run/trl/accelerate.yaml").contains("num_processes: 1\n"));
@@ -161,7 +163,7 @@ fn signals_end_a_training_by_trl_and_it_goes_on_from_its_checkpoint() {
         assert!(sent.success());
         assert_eq!(session.wait().unwrap().code(), Some(code));
     }
-    let python = pretended(&fixture, &played(&fixture));
+    let python = pretended(&fixture, &played(&fixture, 2));
     let output = run(&fixture, "INT", &["--resume", "--python", &python]);
     assert!(
         output.stderr.contains("step 3 of ") && !output.stderr.contains("step 2 of "),
