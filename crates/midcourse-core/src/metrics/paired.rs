@@ -3,7 +3,8 @@
 //! Prompts are drawn with replacement, both runs of a prompt together, so that what makes a prompt hard for both cancels.
 //! The interval is the studentised bootstrap of the difference (Davison and Hinkley 1997, §5.2), its error by the delta
 //! method from the difference of what a prompt pulls in the two runs. Where all prompts differ alike nothing is left to
-//! draw from: the interval is then as wide as what n prompts without an exception leave open, 1 − 0.025^(1/n).
+//! draw from: the interval is then as wide as what n prompts without an exception leave open, 1 − 0.025^(1/n). Where few
+//! differ the bootstrap runs off; no interval reaches beyond what the intervals of the two rates leave for a difference.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PromptOutcome;
 use super::bootstrap::draw;
-use super::interval::{N_RESAMPLES, TAIL, tails};
+use super::interval::{N_RESAMPLES, TAIL, estimate, tails};
 use super::table::{Table, error};
 
 /// Errors below this are rounding.
@@ -61,7 +62,8 @@ pub fn difference(
         let [low, high] = tails((0..N_RESAMPLES).map(distance).collect());
         [difference - high * error, difference - low * error]
     };
-    let ci = bounds.map(|bound| bound.clamp(-1.0, 1.0));
+    let [first, second] = [estimate(&both.first, seed)?.ci, estimate(&both.second, seed)?.ci];
+    let ci = [bounds[0].max(second[0] - first[1]), bounds[1].min(second[1] - first[0])];
     Some(Difference { difference, ci: [ci[0].min(difference), ci[1].max(difference)], n_prompts })
 }
 
@@ -150,6 +152,14 @@ mod tests {
         let open = 1.0 - 0.025f64.powf(1.0 / 40.0);
         assert!((found.ci[1] - open).abs() < 1e-12 && (found.ci[0] + open).abs() < 1e-12, "{found:?}");
         assert!(!found.is_clear());
+    }
+
+    #[test]
+    fn a_single_prompt_that_differs_says_little() {
+        let mut outcomes: Vec<_> = (0..16).map(|_| (outcome(0, 10), outcome(0, 10))).collect();
+        outcomes[3] = (outcome(1, 10), outcome(0, 10));
+        let found = difference(&pairs(&outcomes), &[10], 1).unwrap();
+        assert!(found.ci[0] > -0.3 && found.ci[1] > 0.0 && !found.is_clear(), "{found:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use midcourse_core::chat::Message;
@@ -31,6 +32,7 @@ use super::watch::Watch;
 use crate::progress::Steps;
 use crate::run_dir::{Opening, RunDir};
 use crate::signals::Signals;
+use crate::storage::StorageError;
 
 /// Learns one number, with a momentum.
 struct Toy {
@@ -201,10 +203,22 @@ fn course() -> Course {
     )
 }
 
+/// Opens the directory of a run that a session before has just left. A test beside this one that starts a program holds
+/// every lock of this process for a moment, between fork and exec.
+fn open(dir: &Path, opening: Opening) -> Result<RunDir> {
+    for _ in 0..200 {
+        match RunDir::open(dir, opening) {
+            Err(StorageError::InUse { .. }) => std::thread::sleep(Duration::from_millis(10)),
+            opened => return Ok(opened?),
+        }
+    }
+    Ok(RunDir::open(dir, opening)?)
+}
+
 /// Trains in a directory from its last checkpoint, to the end or to a step at which it dies.
 fn train(dir: &Path, course: &Course, toy: &mut Toy, n_steps: Option<usize>) -> Result<Ended> {
     let opening = if dir.join("run.toml").exists() { Opening::Resume } else { Opening::New };
-    let run = RunDir::open(dir, opening)?;
+    let run = open(dir, opening)?;
     run.write("run.toml", "")?;
     let checkpoints = Checkpoints::open(&run, 2)?;
     let mut state = State::start();
@@ -280,7 +294,7 @@ fn steps_lower_the_held_out_loss_and_the_best_adapter_is_kept() {
     let temp = tempfile::tempdir().unwrap();
     let course = course();
     train(temp.path(), &course, &mut Toy::new(), None).unwrap();
-    let run = RunDir::open(temp.path(), Opening::Resume).unwrap();
+    let run = open(temp.path(), Opening::Resume).unwrap();
     let (steps, evals) = (read_steps(&run).unwrap(), read_evals(&run).unwrap());
     assert_eq!(steps.len(), course.steps.len());
     assert_eq!(steps.iter().map(|r| r.step).collect::<Vec<_>>(), (1..=steps.len()).collect::<Vec<_>>());
@@ -319,7 +333,7 @@ fn a_step_follows_the_mean_over_its_pairs_however_it_is_packed() {
     let slope = (loss(1e-5) - loss(-1e-5)) / 2e-5;
     let temp = tempfile::tempdir().unwrap();
     train(temp.path(), &course, &mut Toy::new(), Some(1)).unwrap();
-    let run = RunDir::open(temp.path(), Opening::Resume).unwrap();
+    let run = open(temp.path(), Opening::Resume).unwrap();
     let first = &read_steps(&run).unwrap()[0];
     assert!((first.grad_norm - slope.abs()).abs() < 1e-7, "{} {slope}", first.grad_norm);
     assert!((first.loss.unwrap() - loss(0.0)).abs() < 1e-12);
@@ -351,14 +365,14 @@ fn a_number_that_is_none_stops_the_training_and_its_batch_is_saved() {
     assert_eq!((&saved["step"], saved["examples"].as_array().unwrap().len()), (&6.into(), 3));
     assert_eq!(saved["grad_norm"], "NaN");
     assert_eq!(saved["examples"][0]["tokens"].as_array().unwrap().len(), 13);
-    let run = RunDir::open(temp.path(), Opening::Resume).unwrap();
+    let run = open(temp.path(), Opening::Resume).unwrap();
     assert_eq!(Checkpoints::open(&run, 2).unwrap().newest().unwrap().unwrap().0.step, 4);
 }
 
 #[test]
 fn a_signal_ends_a_training_with_a_checkpoint() {
     let temp = tempfile::tempdir().unwrap();
-    let run = RunDir::open(temp.path(), Opening::New).unwrap();
+    let run = open(temp.path(), Opening::New).unwrap();
     let course = course();
     let mut toy = Toy::new();
     let signals = Signals::received(15);
