@@ -47,6 +47,8 @@ def main() -> None:
     arguments = arguments.parse_args()
     where = {"pretrained_model_name_or_path": arguments.model.parent, "gguf_file": arguments.model.name}
     model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, attn_implementation="sdpa")
+    # Its weights are float32 now, which a trainer would not know of a model that comes from blocks.
+    model.is_quantized = False
     tokenizer = AutoTokenizer.from_pretrained(**where)
     rows = pairs(arguments.data, arguments.ranking)
     clock = Clock()
@@ -71,7 +73,7 @@ def settings(out: str, checkpointing: bool, n_batches: int) -> DPOConfig:
         output_dir=out,
         per_device_train_batch_size=BATCH,
         gradient_accumulation_steps=n_batches,
-        gradient_checkpointing=checkpointing,
+        activation_checkpointing=checkpointing,
         max_steps=2,
         max_length=None,
         learning_rate=1e-4,
