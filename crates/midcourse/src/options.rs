@@ -3,7 +3,7 @@
 //! Flags and file have the same names and the same type; laying one over the other is overlaying tables, so an option
 //! is defined in one place. A saved plan is itself a valid file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use midcourse_engine::files;
@@ -11,6 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
+use crate::run_dir::{self, Opening};
+use crate::storage::StorageError;
 
 /// Bytes of the longest file of options.
 const MAX_FILE: u64 = 1 << 20;
@@ -30,6 +32,52 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     };
     let text = files::read_to_string(path, MAX_FILE).map_err(|e| wrong(e.to_string()))?;
     Ok(toml::from_str(&text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?)
+}
+
+/// Options of a command that make the plan of a run.
+pub(crate) trait Planned: Serialize + DeserializeOwned + Default {
+    /// What they come to, every default named.
+    type Plan;
+
+    /// The run's directory, where one is named.
+    fn out(&self) -> Option<&Path>;
+
+    /// Checks the options.
+    fn plan(&self) -> Result<Self::Plan>;
+
+    /// In what a plan differs from that of the run that is gone on with, if it does.
+    fn difference(now: &Self::Plan, earlier: &Self::Plan) -> Result<Option<String>>;
+}
+
+/// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.
+pub(crate) fn resolve<O: Planned>(
+    flags: &O,
+    file: Option<&Path>,
+    opening: Opening,
+) -> Result<(O::Plan, Option<PathBuf>)> {
+    let file = file.map(read).transpose()?.unwrap_or_default();
+    let given = over(flags, &file)?;
+    let out = given.out().map(Path::to_owned);
+    if opening == Opening::New {
+        return Ok((given.plan()?, out));
+    }
+    let Some(out) = out else {
+        return Err(Failure::Usage {
+            problem: "--resume: --out is missing".into(),
+            hint: "name the directory of the run to go on with, for instance --out runs/first".into(),
+        }
+        .into());
+    };
+    let path = out.join(run_dir::PLAN);
+    if !path.exists() {
+        return Err(StorageError::NothingToResume { path: out }.into());
+    }
+    let earlier: O = read(&path)?;
+    let plan = over(&given, &earlier)?.plan()?;
+    if let Some(difference) = O::difference(&plan, &earlier.plan()?)? {
+        return Err(StorageError::Mismatch { path, difference }.into());
+    }
+    Ok((plan, Some(out)))
 }
 
 /// The first option in which two tables differ, in words.

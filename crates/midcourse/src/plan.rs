@@ -3,7 +3,7 @@
 //! Flags and file have the same names and the same type, [`EvalOptions`]; laying one over the other is
 //! overlaying tables, so an option is defined in one place. The saved plan is itself a valid file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Result;
@@ -242,6 +242,22 @@ pub(crate) struct EvalPlan {
     pub endpoint: EndpointOptions,
     pub judge: JudgePlan,
     pub settings: EvalSettings,
+}
+
+impl options::Planned for EvalOptions {
+    type Plan = EvalPlan;
+
+    fn out(&self) -> Option<&Path> {
+        self.out.as_deref()
+    }
+
+    fn plan(&self) -> Result<EvalPlan> {
+        self.resolve()
+    }
+
+    fn difference(now: &EvalPlan, earlier: &EvalPlan) -> Result<Option<String>> {
+        now.difference(earlier)
+    }
 }
 
 impl EvalOptions {

@@ -32,6 +32,13 @@ pub(crate) enum Opening {
     Resume,
 }
 
+impl Opening {
+    /// By `--resume`.
+    pub(crate) fn of(resume: bool) -> Self {
+        if resume { Self::Resume } else { Self::New }
+    }
+}
+
 /// A run's directory, locked.
 #[derive(Debug)]
 pub(crate) struct RunDir {

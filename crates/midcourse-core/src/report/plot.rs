@@ -57,7 +57,7 @@ pub(super) fn curve(scores: &Scores) -> String {
         let name = "Corr@k corrected for the judge’s error";
         all.push(Series { style: Style::Corrected, name, plain: None, at_k });
     }
-    curves("Corr@k by length of the prefix", &scores.unit, &all)
+    curves("Corr@k by length of the prefix", &scores.unit, (&all, 222.0))
 }
 
 /// Corr@k and false corrections of a model before and after it was trained.
@@ -81,19 +81,19 @@ pub(super) fn before_and_after(before: &Scores, after: &Scores) -> String {
         harmful(after, Style::Harmful, "Corr@k, trained"),
         harmful(before, Style::HarmfulBefore, "Corr@k, base"),
     ];
-    all.extend(benign(after, Style::Benign, "false corrections, trained"));
-    all.extend(benign(before, Style::BenignBefore, "false corrections, base"));
-    curves("Corr@k by length of the prefix, before and after training", &after.unit, &all)
+    all.extend(benign(after, Style::Benign, "false turns, trained"));
+    all.extend(benign(before, Style::BenignBefore, "false turns, base"));
+    curves("Corr@k by length of the prefix, before and after training", &after.unit, (&all, 262.0))
 }
 
-fn curves(title: &str, unit: &str, all: &[Series]) -> String {
+fn curves(title: &str, unit: &str, (all, second): (&[Series], f64)) -> String {
     let last = all.iter().flat_map(|s| &s.at_k).map(|(k, _)| *k).max().unwrap_or(1).max(1);
     let x = |k: usize| LEFT + 14.0 + (RIGHT - LEFT - 28.0) * k as f64 / last as f64;
     let mut svg = open("curve", title, &described(all));
     svg += &percent_axis();
     svg += &length_axis(all, x);
     svg += &axis_title(&format!("length of the prefix, k ({unit})"));
-    svg += &legend(all);
+    svg += &legend(all, second);
     svg += &each(all, |series| band(series, x));
     svg + &each(all, |series| line(series, x)) + "</svg>"
 }
@@ -177,10 +177,11 @@ pub(super) fn axis_title(text: &str) -> String {
     format!("<text class=\"x title\" x=\"{x:.1}\" y=\"{}\">{}</text>\n", BOTTOM + 54.0, Html(text))
 }
 
-fn legend(all: &[Series]) -> String {
+/// Names in two columns, of which the second begins that far from the first.
+fn legend(all: &[Series], second: f64) -> String {
     let mut svg = String::new();
     for (i, series) in all.iter().enumerate() {
-        let (x, y) = (LEFT + 222.0 * (i % 2) as f64, 14.0 + 19.0 * (i / 2) as f64);
+        let (x, y) = (LEFT + second * (i % 2) as f64, 10.0 + 23.0 * (i / 2) as f64);
         let (end, text, class) = (x + 26.0, x + 34.0, class(series.style));
         let _ = writeln!(
             svg,

@@ -19,22 +19,22 @@ use crate::judges::KnownJudge;
 use crate::judging::Bench;
 use crate::manifest::{DataIdentity, Manifest};
 use crate::model::{self, Loading, ModelName, Outline};
-use crate::plan::{EvalOptions, EvalPlan};
+use crate::plan::EvalPlan;
 use crate::run::Run;
 use crate::run_dir::{self, Opening};
 use crate::signals::Signals;
-use crate::storage::StorageError;
 use crate::terminal::{print, say};
 use crate::{calibration, framing, input, options, pages};
 
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
-    let (plan, out) = resolve(args)?;
+    let (plan, out) =
+        options::resolve(&args.options.with_preset(), args.config.as_deref(), Opening::of(args.resume))?;
     let signals = Signals::listen().context("listening for signals")?;
     if let Some(threads) = plan.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting threads")?;
     }
-    let opening = if args.resume { Opening::Resume } else { Opening::New };
+    let opening = Opening::of(args.resume);
     let recorded = recorded(opening, out.as_deref())?;
     let outset = Outset::read(&plan, recorded)?;
     if args.dry_run {
@@ -123,37 +123,9 @@ fn stop_where_told(run: &Run, signals: &Signals) -> Result<()> {
     signals.failure(run.resume_hint()).map_or(Ok(()), |failure| Err(failure.into()))
 }
 
-/// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.
-fn resolve(args: &EvalArgs) -> Result<(EvalPlan, Option<PathBuf>)> {
-    let file = args.config.as_deref().map(options::read).transpose()?.unwrap_or_default();
-    let given = options::over(&args.options.with_preset(), &file)?;
-    let saved = match (&given.out, args.resume) {
-        (Some(out), true) => Some(out.join(run_dir::PLAN)),
-        (None, true) => return Err(no_run_named().into()),
-        _ => None,
-    };
-    let Some(path) = saved else { return Ok((given.resolve()?, given.out)) };
-    if !path.exists() {
-        return Err(StorageError::NothingToResume { path: given.out.unwrap_or_default() }.into());
-    }
-    let earlier: EvalOptions = options::read(&path)?;
-    let plan = options::over(&given, &earlier)?.resolve()?;
-    if let Some(difference) = plan.difference(&earlier.resolve()?)? {
-        return Err(StorageError::Mismatch { path, difference }.into());
-    }
-    Ok((plan, given.out))
-}
-
 /// What is recorded of the run to go on with: the commits of what came from a hub.
 fn recorded(opening: Opening, out: Option<&Path>) -> Result<Option<Manifest>> {
     out.filter(|_| opening == Opening::Resume).map_or(Ok(None), pages::read_manifest)
-}
-
-fn no_run_named() -> Failure {
-    Failure::Usage {
-        problem: "--resume: --out is missing".into(),
-        hint: "name the directory of the run to go on with, for instance --out runs/first".into(),
-    }
 }
 
 /// Samples, each with the set it belongs to.

@@ -1,19 +1,19 @@
 //! `midcourse synth`: make preferences that teach course-correction.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use midcourse_core::report::strip_controls;
 use midcourse_engine::local::{BatchLimits, LoadOptions};
 
 use crate::args::{MergeArgs, SynthArgs, SynthCommand};
-use crate::failure::{self, Failure};
+use crate::failure;
 use crate::judging::Bench;
 use crate::model::{self, Loading};
 use crate::run_dir::{self, Opening, RunDir};
 use crate::signals::Signals;
 use crate::storage::StorageError;
-use crate::synth::{self, Sources, SynthOptions, SynthPlan, SynthRun};
+use crate::synth::{self, Sources, SynthPlan, SynthRun};
 use crate::terminal::{print, say};
 use crate::{framing, options, synth_pages};
 
@@ -26,7 +26,8 @@ pub(crate) fn run(args: &SynthArgs) -> Result<u8> {
 }
 
 fn make(args: &SynthArgs) -> Result<u8> {
-    let (plan, out) = resolve(args)?;
+    let (plan, out) =
+        options::resolve(&args.options.with_preset(), args.config.as_deref(), Opening::of(args.resume))?;
     let signals = Signals::listen().context("listening for signals")?;
     if let Some(threads) = plan.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting threads")?;
@@ -55,7 +56,7 @@ fn make(args: &SynthArgs) -> Result<u8> {
     model.template = model.template.framed(plan.settings.framing.clone());
     say(&format!("chat template: {}", strip_controls(model.template.origin())));
     framing::note(&plan.settings.framing, &model.template).into_iter().for_each(say);
-    let opening = if args.resume { Opening::Resume } else { Opening::New };
+    let opening = Opening::of(args.resume);
     let out = out.map_or_else(|| run_dir::free(&format!("synth-{}", model::short_name(&plan.model))), Ok)?;
     let mut run = SynthRun::open(&out, opening, (&plan, &judge.identity), &model, &outset)?;
     let mut bench = Bench::new(&judge, &plan.judge, &signals)?;
@@ -110,30 +111,4 @@ fn show(dir: &RunDir, signals: &Signals, json: bool) -> Result<u8> {
         "{n_failed} paths failed, --max-failed allows {n_allowed}; see candidates.jsonl for reasons"
     ));
     Ok(failure::GATE)
-}
-
-/// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.
-fn resolve(args: &SynthArgs) -> Result<(SynthPlan, Option<PathBuf>)> {
-    let file = args.config.as_deref().map(options::read).transpose()?.unwrap_or_default();
-    let given: SynthOptions = options::over(&args.options.with_preset(), &file)?;
-    if !args.resume {
-        return Ok((given.resolve()?, given.out));
-    }
-    let Some(out) = given.out.clone() else {
-        return Err(Failure::Usage {
-            problem: "--resume: --out is missing".into(),
-            hint: "name the directory of the run to go on with, for instance --out runs/first".into(),
-        }
-        .into());
-    };
-    let path = out.join(run_dir::PLAN);
-    if !path.exists() {
-        return Err(StorageError::NothingToResume { path: out }.into());
-    }
-    let earlier: SynthOptions = options::read(&path)?;
-    let plan = options::over(&given, &earlier)?.resolve()?;
-    if let Some(difference) = plan.difference(&earlier.resolve()?)? {
-        return Err(StorageError::Mismatch { path, difference }.into());
-    }
-    Ok((plan, Some(out)))
 }

@@ -1,27 +1,22 @@
 //! `midcourse train`: teach course-correction to a model.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
 use midcourse_core::metrics::Scores;
 use midcourse_core::report::strip_controls;
 
 use crate::args::TrainArgs;
-use crate::failure::Failure;
 use crate::model::Base;
 use crate::run_dir::{self, Opening};
 use crate::signals::Signals;
-use crate::storage::StorageError;
 use crate::terminal::{print, say};
 use crate::train::{
-    self, ByTrl, Course, Ended, Engine, Foretold, LaidOut, Made, TrainManifest, TrainOptions, TrainPlan,
-    TrainRun, trl,
+    self, ByTrl, Course, Ended, Engine, Foretold, LaidOut, Made, TrainManifest, TrainPlan, TrainRun, trl,
 };
 use crate::{framing, model, options};
 
 /// Runs the command.
 pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
-    let (plan, out) = resolve(args)?;
+    let (plan, out) = options::resolve(&args.options, args.config.as_deref(), Opening::of(args.resume))?;
     if plan.engine() == Engine::Trl {
         // What cannot be handed over is refused before anything is read.
         trl::Base::find(&plan.model, None)?;
@@ -47,7 +42,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
         });
         return Ok(0);
     }
-    let opening = if args.resume { Opening::Resume } else { Opening::New };
+    let opening = Opening::of(args.resume);
     let out = out.map_or_else(|| run_dir::free(&format!("train-{}", model::short_name(&plan.model))), Ok)?;
     let n_steps = course.steps.len();
     let made = Made {
@@ -111,30 +106,4 @@ fn teach(
         return Err(stopped.context("a training that stopped without a signal")?.into());
     }
     Ok([before, train::measure(plan, &run.dir, Some(run.adapter()), signals)?])
-}
-
-/// Flags over the file over the saved plan of a run that is resumed; and the run's directory, where one is named.
-fn resolve(args: &TrainArgs) -> Result<(TrainPlan, Option<PathBuf>)> {
-    let file = args.config.as_deref().map(options::read).transpose()?.unwrap_or_default();
-    let given: TrainOptions = options::over(&args.options, &file)?;
-    if !args.resume {
-        return Ok((given.resolve()?, given.out));
-    }
-    let Some(out) = given.out.clone() else {
-        return Err(Failure::Usage {
-            problem: "--resume: --out is missing".into(),
-            hint: "name the directory of the run to go on with, for instance --out runs/first".into(),
-        }
-        .into());
-    };
-    let path = out.join(run_dir::PLAN);
-    if !path.exists() {
-        return Err(StorageError::NothingToResume { path: out }.into());
-    }
-    let earlier: TrainOptions = options::read(&path)?;
-    let plan = options::over(&given, &earlier)?.resolve()?;
-    if let Some(difference) = plan.difference(&earlier.resolve()?)? {
-        return Err(StorageError::Mismatch { path, difference }.into());
-    }
-    Ok((plan, Some(out)))
 }

@@ -251,6 +251,22 @@ pub(crate) struct SynthPlan {
     pub settings: SynthSettings,
 }
 
+impl options::Planned for SynthOptions {
+    type Plan = SynthPlan;
+
+    fn out(&self) -> Option<&Path> {
+        self.out.as_deref()
+    }
+
+    fn plan(&self) -> Result<SynthPlan> {
+        self.resolve()
+    }
+
+    fn difference(now: &SynthPlan, earlier: &SynthPlan) -> Result<Option<String>> {
+        now.difference(earlier)
+    }
+}
+
 impl SynthOptions {
     /// The options with what the preset sets spelled out, so that a preset given as a flag wins over a file.
     pub(crate) fn with_preset(&self) -> Self {

@@ -1,6 +1,6 @@
 //! What a training was asked to do: flags over a file, resolved once and saved as `run.toml`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use midcourse_core::train::{Objective, ObjectiveSettings, Schedule};
@@ -224,6 +224,22 @@ pub(crate) struct TrainPlan {
     /// The options with every default named, but without those two, the directory, and what decides nothing.
     pub options: TrainOptions,
     pub settings: TrainSettings,
+}
+
+impl options::Planned for TrainOptions {
+    type Plan = TrainPlan;
+
+    fn out(&self) -> Option<&Path> {
+        self.out.as_deref()
+    }
+
+    fn plan(&self) -> Result<TrainPlan> {
+        self.resolve()
+    }
+
+    fn difference(now: &TrainPlan, earlier: &TrainPlan) -> Result<Option<String>> {
+        now.difference(earlier)
+    }
 }
 
 impl TrainOptions {

@@ -64,7 +64,7 @@ fn changes(measured: &Measured) -> String {
         )
     });
     format!(
-        "<section><h2>Before and after</h2><figure>{}<figcaption>Bands are 95 % intervals over prompts. The differences \
+        "<section><h2>Before and after</h2><figure>{}<figcaption>False turns are corrections of harmless answers. Bands are 95 % intervals over prompts. The differences \
          below are over the same prompts, so that they can be clear where bands overlap.</figcaption></figure>\n\
          <div class=\"wide\"><table class=\"changes\"><thead><tr><th>rate</th><th>base</th><th>trained</th>\
          <th class=\"rate\">difference, 95 % interval</th><th>prompts</th></tr></thead><tbody>\n{rows}</tbody></table></div>\n\
@@ -88,12 +88,12 @@ fn steps(report: &TrainReport) -> String {
         line("harmless, held out", "benign", eval(|r| r.eval_first_turn_probability_benign)),
     ];
     let losses = [
-        line("loss, training", "harmful before", step(|r| r.loss)),
-        line("loss, held out", "harmful", eval(|r| r.eval_loss)),
+        line("training", "harmful before", step(|r| r.loss)),
+        line("held out", "harmful", eval(|r| r.eval_loss)),
     ];
     let told = [
-        line("pairs told apart, training", "harmful before", step(|r| r.rewards_accuracies)),
-        line("pairs told apart, held out", "harmful", eval(|r| r.eval_rewards_accuracies)),
+        line("training", "harmful before", step(|r| r.rewards_accuracies)),
+        line("held out", "harmful", eval(|r| r.eval_rewards_accuracies)),
     ];
     let plots = [
         (

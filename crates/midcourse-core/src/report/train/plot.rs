@@ -77,7 +77,7 @@ fn described(lines: &[Line]) -> String {
 }
 
 fn legend(i: usize, line: &Line) -> String {
-    let (x, y) = (LEFT + 272.0 * (i % 2) as f64, 14.0 + 19.0 * (i / 2) as f64);
+    let (x, y) = (LEFT + 262.0 * (i % 2) as f64, 10.0 + 23.0 * (i / 2) as f64);
     format!(
         "<g class=\"{}\"><line class=\"line\" x1=\"{x}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\"/></g><text class=\"key\" x=\"{}\" y=\"{y}\">{}</text>\n",
         line.class,
