@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use midcourse_core::data::{PairReader, PlainPair};
 use midcourse_core::synth::Ranking;
 use midcourse_core::train::{
-    Example, LearningRate, Loss, Objective, ObjectiveSettings, Prepared, Preparing, Schedule, Terms,
+    Example, LearningRate, Loss, Objective, ObjectiveSettings, Prepared, Preparing, Schedule, Terms, Trie,
 };
 use midcourse_engine::chat_template::TemplateChoice;
 use midcourse_engine::train::{
@@ -179,4 +179,91 @@ fn decisions_of_fork_are_those_of_the_witness() {
         n_decisions += decisions.len();
     }
     assert!(n_decisions >= 20, "{n_decisions}");
+}
+
+/// A decision by itself: pairs it stands for, and the tokens after the prompt that it compares in two answers.
+struct Apart {
+    weight: f64,
+    sides: [(usize, std::ops::Range<usize>); 2],
+}
+
+/// Every pair of a ranking on whole answers.
+fn pairs_apart(example: &Example) -> Vec<Apart> {
+    let whole = |answer: usize| (answer, 0..example.answers[answer].nodes.len());
+    let apart = |&(chosen, rejected): &(usize, usize)| Apart {
+        weight: 1.0,
+        sides: [whole(chosen), whole(rejected)],
+    };
+    example.pairs.iter().map(apart).collect()
+}
+
+/// The decisions of a ranking as the witness reads them.
+fn decisions_apart(golden: &Value) -> Vec<Apart> {
+    let number = |value: &Value| value.as_u64().unwrap() as usize;
+    let span = |decision: &Value, key: &str| number(&decision[key][0])..number(&decision[key][1]);
+    let apart = |decision: &Value| Apart {
+        weight: decision["weight"].as_f64().unwrap(),
+        sides: [
+            (number(&decision["first"][0]), span(decision, "chosen_span")),
+            (number(&decision["first"][1]), span(decision, "rejected_span")),
+        ],
+    };
+    golden["decisions"].as_array().unwrap().iter().map(apart).collect()
+}
+
+/// Adds the gradient of decisions, each from two conversations in passes of their own: DPO's loss written out.
+fn add_apart(policy: &Policy, example: &Example, decisions: &[Apart], into: &mut Gradients) {
+    for Apart { weight, sides } in decisions {
+        let branches = sides.clone().map(|(answer, span)| {
+            let mut path = vec![*example.answers[answer].nodes.last().unwrap()];
+            while let Some(parent) = example.trie.parent(path[path.len() - 1]) {
+                path.push(parent);
+            }
+            let tokens: Vec<_> = path.iter().rev().map(|&node| example.trie.token(node)).collect();
+            let asked: Vec<usize> = span.map(|at| example.n_prompt + at).collect();
+            (Trie::new(&[tokens]).0, asked)
+        });
+        let passes = branches.each_ref().map(|(trie, asked)| {
+            let batch = Batch { tries: vec![(trie, asked.as_slice())] };
+            let reference: f64 = policy.score(&batch, AdapterUse::Off).unwrap()[0].iter().sum();
+            let pass = policy.forward(&batch, Recompute::Auto).unwrap();
+            let ratio = pass.logps()[0].iter().sum::<f64>() - reference;
+            (pass, ratio, asked.len())
+        });
+        let [(chosen, better, n_chosen), (rejected, worse, n_rejected)] = passes;
+        let slope = -0.1 * weight / (1.0 + (0.1 * (better - worse)).exp());
+        policy.backward(chosen, &[vec![slope; n_chosen]], into).unwrap();
+        policy.backward(rejected, &[vec![-slope; n_rejected]], into).unwrap();
+    }
+}
+
+/// The gradient of a ranking's tree against fifteen pairs, and against five decisions, that share nothing.
+#[test]
+fn a_ranking_pulls_as_its_pairs_and_decisions_do_apart() {
+    let trainable = trainable("adapter");
+    let rankings = std::fs::read_to_string(golden("rankings.jsonl")).unwrap();
+    let golden = read("forks.json");
+    let mut n_compared = [0, 0];
+    for (line, golden) in rankings.lines().zip(golden["rankings"].as_array().unwrap()) {
+        let ranking: Ranking = serde_json::from_str(line).unwrap();
+        let (template, tokenizer) = (&trainable.template, &trainable.tokenizer);
+        let mut prepared = Prepared::default();
+        Preparing { template, tokenizer, max_tokens: 1024 }.ranking(&ranking, &mut prepared).unwrap();
+        let example = &prepared.examples[0];
+        let both = [(Objective::DpoFull, pairs_apart(example)), (Objective::Fork, decisions_apart(golden))];
+        for (n, (objective, decisions)) in n_compared.iter_mut().zip(both) {
+            let terms = Terms::of(example, &settings(objective));
+            let mut together = Gradients::zeros(trainable.policy.adapter());
+            let loss = loss(&trainable.policy, (example, &terms), Some(&mut together));
+            together.scale(loss.weight);
+            let mut apart = Gradients::zeros(trainable.policy.adapter());
+            add_apart(&trainable.policy, example, &decisions, &mut apart);
+            let most = apart.values.iter().flatten().fold(0.0, |most: f32, x| most.max(x.abs()));
+            let pairs = together.values.iter().flatten().zip(apart.values.iter().flatten());
+            let off = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / most;
+            assert!(off < 1e-4, "{} differs by {off}", objective.name());
+            *n += decisions.len();
+        }
+    }
+    assert!(n_compared[0] >= 60 && n_compared[1] >= 20, "{n_compared:?}");
 }
