@@ -22,8 +22,8 @@ const DATA: [(&str, &str, usize); 4] = [
     ("benign.jsonl", include_str!("../../../../data/sandbox/benign.jsonl"), 16),
 ];
 
-/// Times that the few rankings of a demo are gone through.
-const EPOCHS: &str = "3";
+/// How the few rankings of a demo are trained on: all of them, in many small steps.
+const FEW: [&str; 4] = ["--contrast-share", "0.5", "--prompts-per-step", "2"];
 
 /// Runs the command.
 pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
@@ -32,22 +32,22 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
         return Err(StorageError::Exists { path: out }.into());
     }
     let data = write_data(&out.join("data"), usize::MAX)?;
-    let taken = if args.full {
-        data.clone()
+    let (taken, settings): (_, &[&str]) = if args.full {
+        (data.clone(), &[])
     } else {
         let left_out =
             DATA.iter().map(|(name, text, n)| format!("{n} of {} rows of {name}", text.lines().count()));
         say(&format!("the demo takes {}; --full takes all", left_out.collect::<Vec<_>>().join(", ")));
-        write_data(&out.join("data/part"), 0)?
+        (write_data(&out.join("data/part"), 0)?, &FEW)
     };
-    for stage in stages(&args.model, &out, &taken) {
+    for stage in stages((&args.model, &out), &taken, settings) {
         if let Some(code) = perform(&stage)? {
             return Ok(code);
         }
     }
     if !args.full {
         say("\nthe same with all rows:");
-        for stage in stages(&args.model, &out.with_file_name("full"), &data) {
+        for stage in stages((&args.model, &out.with_file_name("full")), &data, &[]) {
             say(&format!("  {}", shown(&stage)));
         }
     }
@@ -68,8 +68,8 @@ fn write_data(dir: &Path, at_least: usize) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The commands, each without the program's name.
-fn stages(model: &str, out: &Path, data: &[PathBuf]) -> Vec<Vec<String>> {
+/// The commands, each without the program's name; `settings` are those of the training.
+fn stages((model, out): (&str, &Path), data: &[PathBuf], settings: &[&str]) -> Vec<Vec<String>> {
     let text = |path: &Path| path.display().to_string();
     let [train, benign_train, eval, benign] = [0, 1, 2, 3].map(|at| text(&data[at]));
     let (preferences, training) = (text(&out.join("preferences")), text(&out.join("train")));
@@ -98,15 +98,15 @@ fn stages(model: &str, out: &Path, data: &[PathBuf]) -> Vec<Vec<String>> {
             &eval,
             "--benign",
             &benign,
-            "--epochs",
-            EPOCHS,
             "--out",
             &training,
         ],
     ];
+    let settings = settings.iter().map(|&word| word.to_owned());
     let pull: Vec<String> = ["models", "pull", model].map(str::to_owned).to_vec();
     let owned = |line: &&[&str]| line.iter().map(|&word| word.to_owned()).collect();
-    [vec![pull], lines.iter().map(owned).collect()].concat()
+    let [synth, train]: [Vec<String>; 2] = lines.each_ref().map(owned);
+    vec![pull, synth, train.into_iter().chain(settings).collect()]
 }
 
 fn shown(stage: &[String]) -> String {

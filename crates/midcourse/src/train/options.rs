@@ -59,7 +59,7 @@ pub(crate) struct TrainOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anchor_tokens: Option<usize>,
     /// Share of contrast rankings among those trained on, which teach not to turn where nothing is wrong; of the side
-    /// that has too many some are left out [default: 0.5]
+    /// that has too many some are left out [default: 0.67]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Objective")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contrast_share: Option<f64>,
@@ -75,7 +75,7 @@ pub(crate) struct TrainOptions {
     #[arg(long, value_name = "all|q,k,…", help_heading = "Adapter")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora_targets: Option<TargetsText>,
-    /// Highest learning rate [default: 1e-4]
+    /// Highest learning rate [default: 5e-4]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = "Steps")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
@@ -87,7 +87,7 @@ pub(crate) struct TrainOptions {
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Steps")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup: Option<f64>,
-    /// Times that the data is gone through [default: 1]
+    /// Times that the data is gone through [default: 3]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Steps")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
@@ -250,14 +250,14 @@ impl TrainOptions {
             beta: self.beta.or(Some(0.1)),
             anchor: self.anchor.or(Some(1.0)),
             anchor_tokens: self.anchor_tokens.or(Some(16)),
-            contrast_share: self.contrast_share.or(Some(0.5)),
+            contrast_share: self.contrast_share.or(Some(0.67)),
             lora_rank: self.lora_rank.or(Some(16)),
             lora_alpha: self.lora_alpha.or(Some(32.0)),
             lora_targets: Some(self.lora_targets.clone().unwrap_or_default()),
-            learning_rate: self.learning_rate.or(Some(1e-4)),
+            learning_rate: self.learning_rate.or(Some(5e-4)),
             schedule: self.schedule.or(Some(Schedule::Cosine)),
             warmup: self.warmup.or(Some(0.05)),
-            epochs: self.epochs.or(Some(1)),
+            epochs: self.epochs.or(Some(3)),
             prompts_per_step: self.prompts_per_step.or(Some(4)),
             max_tokens: self.max_tokens.or(Some(1024)),
             weight_decay: self.weight_decay.or(Some(0.0)),

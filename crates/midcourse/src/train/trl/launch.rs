@@ -220,8 +220,14 @@ mod tests {
             thread::sleep(Duration::from_millis(10));
         };
         end(&mut child).unwrap();
-        // A process that nobody has waited for yet is a zombie, and no longer runs.
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+        // A process that nobody has waited for yet is a zombie, and no longer runs. One that was just killed may need
+        // the processor once more to end.
+        let stat = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let has_ended = || stat().is_empty() || stat().contains(") Z ");
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !has_ended() && std::time::Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(has_ended(), "{}", stat());
     }
 }

@@ -26,8 +26,18 @@ const RECORDS: [&str; 6] = [
     "adapter/midcourse.json",
 ];
 /// A training of some steps that takes no time.
-const SMALL: [&str; 8] =
-    ["--epochs", "2", "--prompts-per-step", "2", "--save-every", "2", "--lora-rank", "2"];
+const SMALL: [&str; 10] = [
+    "--contrast-share",
+    "0.5",
+    "--epochs",
+    "2",
+    "--prompts-per-step",
+    "2",
+    "--save-every",
+    "2",
+    "--lora-rank",
+    "2",
+];
 
 fn fixture() -> Fixture {
     let fixture = Fixture::new();
