@@ -67,6 +67,19 @@ fn example(pairs: &[PlainPair], Trainable { template, tokenizer, .. }: &Trainabl
     prepared.examples.remove(0)
 }
 
+/// The trees of the rankings, each with what the witness read off it.
+fn ranked(Trainable { template, tokenizer, .. }: &Trainable) -> Vec<(Example, Value)> {
+    let rankings = std::fs::read_to_string(golden("rankings.jsonl")).unwrap();
+    let read = read("forks.json");
+    let ranked = |(line, golden): (&str, &Value)| {
+        let ranking: Ranking = serde_json::from_str(line).unwrap();
+        let mut prepared = Prepared::default();
+        Preparing { template, tokenizer, max_tokens: 1024 }.ranking(&ranking, &mut prepared).unwrap();
+        (prepared.examples.remove(0), golden.clone())
+    };
+    rankings.lines().zip(read["rankings"].as_array().unwrap()).map(ranked).collect()
+}
+
 /// The loss of an example, and its gradients where they are wanted.
 fn loss(policy: &Policy, (example, terms): (&Example, &Terms), into: Option<&mut Gradients>) -> Loss {
     let batch = Batch { tries: vec![(&example.trie, terms.scored())] };
@@ -160,15 +173,8 @@ fn twenty_steps_go_where_trl_goes() {
 #[test]
 fn decisions_of_fork_are_those_of_the_witness() {
     let trainable = trainable("adapter");
-    let rankings = std::fs::read_to_string(golden("rankings.jsonl")).unwrap();
-    let golden = read("forks.json");
     let mut n_decisions = 0;
-    for (line, golden) in rankings.lines().zip(golden["rankings"].as_array().unwrap()) {
-        let ranking: Ranking = serde_json::from_str(line).unwrap();
-        let (template, tokenizer) = (&trainable.template, &trainable.tokenizer);
-        let mut prepared = Prepared::default();
-        Preparing { template, tokenizer, max_tokens: 1024 }.ranking(&ranking, &mut prepared).unwrap();
-        let example = &prepared.examples[0];
+    for (example, golden) in &ranked(&trainable) {
         let terms = Terms::of(example, &settings(Objective::Fork));
         let loss = loss(&trainable.policy, (example, &terms), None);
         let decisions = golden["decisions"].as_array().unwrap();
@@ -239,15 +245,8 @@ fn add_apart(policy: &Policy, example: &Example, decisions: &[Apart], into: &mut
 #[test]
 fn a_ranking_pulls_as_its_pairs_and_decisions_do_apart() {
     let trainable = trainable("adapter");
-    let rankings = std::fs::read_to_string(golden("rankings.jsonl")).unwrap();
-    let golden = read("forks.json");
     let mut n_compared = [0, 0];
-    for (line, golden) in rankings.lines().zip(golden["rankings"].as_array().unwrap()) {
-        let ranking: Ranking = serde_json::from_str(line).unwrap();
-        let (template, tokenizer) = (&trainable.template, &trainable.tokenizer);
-        let mut prepared = Prepared::default();
-        Preparing { template, tokenizer, max_tokens: 1024 }.ranking(&ranking, &mut prepared).unwrap();
-        let example = &prepared.examples[0];
+    for (example, golden) in &ranked(&trainable) {
         let both = [(Objective::DpoFull, pairs_apart(example)), (Objective::Fork, decisions_apart(golden))];
         for (n, (objective, decisions)) in n_compared.iter_mut().zip(both) {
             let terms = Terms::of(example, &settings(objective));
