@@ -190,10 +190,8 @@ struct Apart {
 /// Every pair of a ranking on whole answers.
 fn pairs_apart(example: &Example) -> Vec<Apart> {
     let whole = |answer: usize| (answer, 0..example.answers[answer].nodes.len());
-    let apart = |&(chosen, rejected): &(usize, usize)| Apart {
-        weight: 1.0,
-        sides: [whole(chosen), whole(rejected)],
-    };
+    let apart =
+        |&(chosen, rejected): &(usize, usize)| Apart { weight: 1.0, sides: [whole(chosen), whole(rejected)] };
     example.pairs.iter().map(apart).collect()
 }
 
