@@ -4,6 +4,7 @@
 //! A *task* has *items*; an item has *values*, one a metric. What an item is scored by is the task's business; what two
 //! runs are compared by is [`ItemRecord`] and [`TaskSummary`] alone.
 
+pub mod cipher;
 mod record;
 
 pub use record::{

@@ -6,6 +6,7 @@
 //! so is taking binary tables apart: a [`Reader`] takes their rows as JSON objects.
 //! Of JSON keys that stand twice in a row the last counts, as in most readers.
 
+mod artifact;
 mod conversation;
 mod format;
 mod jsonl;
@@ -25,6 +26,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod xstest;
 
 use std::collections::BTreeSet;
 
@@ -37,12 +39,14 @@ use crate::{Error, Result};
 use row::{At, Row};
 
 pub use crate::error::{FileProblem, RowProblem};
+pub use artifact::{Artifact, PublishedAttack, parse_artifact};
 pub use format::{Container, Format, is_column};
 pub use labels::{LabelledRow, guard, parse_labels};
 pub use pairs::{PairReader, PlainPair, Preference, Sides, are_pairs};
 pub(crate) use split::chance;
 pub use split::{Line, Side, Split, lines, prompt_hash};
 pub use summary::{CategoryCount, Quantiles, Reach, Summary, summarise};
+pub use xstest::{LabelledPrompt, LabelledPrompts, Safety, parse_labelled_prompts};
 
 /// A prompt and a response to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
