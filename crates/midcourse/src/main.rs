@@ -6,6 +6,7 @@
 mod adapted;
 mod adapter_notes;
 mod args;
+mod bench;
 mod calibration;
 mod card;
 mod catalogue;

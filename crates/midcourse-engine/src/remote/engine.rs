@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use midcourse_core::engine::{
-    BoxError, Continue, Finish, Forest, Fork, Grown, Growth, PathSpec, Sampling, TokenId, Tree, Usage,
+    Assess, Assessment, BoxError, Continue, Finish, Forest, Fork, Grown, Growth, PathSpec, Sampling, TokenId,
+    Tree, Usage,
 };
 use midcourse_core::template::{TokenizeError, Tokenizer};
 use serde_json::{Value, json};
@@ -244,6 +245,15 @@ impl Continue for RemoteEngine {
             Err(Fault::Refused { status: 400 | 422, .. }) => Ok(Vec::new()),
             Err(fault) => Err(Box::new(self.dispatcher.error(0, &fault))),
         }
+    }
+}
+
+impl Assess for RemoteEngine {
+    fn assess(&self, _: &mut dyn Assessment) -> Result<Usage, BoxError> {
+        Err(Box::new(crate::Error::EndpointCannot {
+            problem: format!("{} tells no probabilities of given texts", self.survey.server.name()),
+            hint: "vLLM, llama.cpp's server and `midcourse serve` tell them on /v1/completions".into(),
+        }))
     }
 }
 
