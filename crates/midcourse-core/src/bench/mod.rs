@@ -6,6 +6,7 @@
 
 pub mod cipher;
 mod record;
+pub mod safety;
 
 pub use record::{
     BenchSummary, Better, GroupSummary, ItemRecord, Kind, MetricSummary, SUMMARY_SCHEMA, TaskSummary,

@@ -94,7 +94,8 @@ fn optional(fields: &Object, field: &str, name: &str) -> Read<Option<String>> {
 /// The parser's complaint with its line, and its place in characters where `serde_json` counts bytes.
 fn broken(file: &str, text: &str, error: &serde_json::Error) -> Error {
     let message = error.to_string();
-    let problem = message.rsplit_once(" at line ").map_or(message.as_str(), |(problem, _)| problem).to_owned();
+    let problem =
+        message.rsplit_once(" at line ").map_or(message.as_str(), |(problem, _)| problem).to_owned();
     let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let before = &line.as_bytes()[..error.column().min(line.len())];
     let column = String::from_utf8_lossy(before).chars().count().max(1);
@@ -145,7 +146,10 @@ mod tests {
             ("{\n\"é\": ]}", "attacks.json:2: broken JSON at column 6: expected value"),
             ("{}", "attacks.json: the field `jailbreaks` must be an array of attacks, found nothing"),
             (r#"{"jailbreaks": []}"#, "attacks.json: the file holds no attacks: `jailbreaks` is empty"),
-            (r#"{"jailbreaks": [1]}"#, "attacks.json: the field `jailbreaks[0]` must be an object, found a number"),
+            (
+                r#"{"jailbreaks": [1]}"#,
+                "attacks.json: the field `jailbreaks[0]` must be an object, found a number",
+            ),
             (
                 r#"{"jailbreaks": [{"goal": "a"}, {"prompt": "b"}]}"#,
                 "attacks.json: the field `jailbreaks[1].goal` must be a string, found nothing",

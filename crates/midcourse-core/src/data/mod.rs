@@ -121,8 +121,12 @@ pub fn parse(file: &str, bytes: &[u8], responses: Responses) -> Result<DataSet> 
 /// message of the history its role and its text.
 pub fn sample_id(history: &[Message], prompt: &str, response: &str) -> String {
     let said = history.iter().flat_map(|message| [message.role.name(), message.content.as_str()]);
-    let id = hash_of([prompt, response].into_iter().chain(said));
-    format!("{id:016x}")
+    content_id([prompt, response].into_iter().chain(said))
+}
+
+/// The name of what texts say: the first 16 hex digits of SHA-256 over them, each after its length.
+pub(crate) fn content_id<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    format!("{:016x}", hash_of(texts.into_iter()))
 }
 
 /// The first 8 bytes of SHA-256 over texts, each after its length.

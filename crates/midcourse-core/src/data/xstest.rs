@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use super::row::Row;
 use super::{Container, jsonl, of_file, table, text};
-use crate::error::{FileProblem, RowProblem};
 use crate::Result;
+use crate::error::{FileProblem, RowProblem};
 
 /// The columns that a file must have.
 const COLUMNS: [&str; 3] = ["prompt", "type", "label"];
@@ -117,7 +117,10 @@ mod tests {
             ("", "prompts.csv: the file holds no rows"),
             ("prompt,type,label\n", "prompts.csv: the file holds no rows"),
             ("prompt,label\na,safe\n", "prompts.csv:1: the field `type` is missing, which XSTest rows have"),
-            ("{\"prompt\":\"a\",\"type\":\"b\"}", "prompts.csv:1: the field `label` is missing, which XSTest rows have"),
+            (
+                "{\"prompt\":\"a\",\"type\":\"b\"}",
+                "prompts.csv:1: the field `label` is missing, which XSTest rows have",
+            ),
             (
                 "prompt,type,label\na,b,fine\n",
                 "prompts.csv:2: the field `label` must be safe or unsafe, found `fine`",

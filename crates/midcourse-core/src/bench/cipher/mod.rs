@@ -118,7 +118,9 @@ impl Cipher {
             Self::Ascii => include_str!("ascii.txt"),
             Self::Base64 => include_str!("base64.txt"),
         };
-        let Self::Caesar(shift) = self else { return format!("{}\n\n{}", instruction.trim(), self.encode(goal)) };
+        let Self::Caesar(shift) = self else {
+            return format!("{}\n\n{}", instruction.trim(), self.encode(goal));
+        };
         let example = self.encode("hello");
         let instruction = instruction.trim().replace("{{shift}}", &shift.to_string());
         format!("{}\n\n{}", instruction.replace("{{example}}", &example), self.encode(goal))
@@ -176,7 +178,8 @@ impl FromStr for Cipher {
 }
 
 fn refused(problem: String) -> Error {
-    let hint = "known are plain, caesar, caesar:SHIFT, morse, ascii and base64; name several with commas".into();
+    let hint =
+        "known are plain, caesar, caesar:SHIFT, morse, ascii and base64; name several with commas".into();
     Error::Setting { field: "ciphers", problem, hint }
 }
 

@@ -13,20 +13,14 @@ const TEXTS: [&str; 5] = [
 
 fn any_cipher() -> impl Strategy<Value = Cipher> {
     let shifted = (1u8..=25).prop_map(Cipher::Caesar);
-    prop_oneof![
-        Just(Cipher::Plain),
-        shifted,
-        Just(Cipher::Morse),
-        Just(Cipher::Ascii),
-        Just(Cipher::Base64)
-    ]
+    prop_oneof![Just(Cipher::Plain), shifted, Just(Cipher::Morse), Just(Cipher::Ascii), Just(Cipher::Base64)]
 }
 
 /// Texts with what ciphers treat apart: letters, marks, spaces of all sorts, other scripts.
 fn any_text() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
-        "a", "Z", "é", "É", "ß", "İ", "9", ".", "-", "/", "|", ",", " ", "  ", "\n", "\r\n", "\t", "\u{2028}", "\u{a0}", "日本",
-        "👋🏽", "e\u{301}", "'", "’", "\"", "=", "+", "\u{1}", "\u{85}",
+        "a", "Z", "é", "É", "ß", "İ", "9", ".", "-", "/", "|", ",", " ", "  ", "\n", "\r\n", "\t",
+        "\u{2028}", "\u{a0}", "日本", "👋🏽", "e\u{301}", "'", "’", "\"", "=", "+", "\u{1}", "\u{85}",
     ]);
     prop_oneof![any::<String>(), prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())]
 }
@@ -100,7 +94,11 @@ fn replies_are_read_as_what_they_are() {
             assert_eq!(cipher.read(text), Reading::Clear, "{cipher}: {text}");
             let in_another = ciphers.into_iter().filter(|other| ![cipher, Cipher::Plain].contains(other));
             for other in in_another {
-                assert_eq!(cipher.read(&other.encode(text)), Reading::Garbled, "{other} read as {cipher}: {text}");
+                assert_eq!(
+                    cipher.read(&other.encode(text)),
+                    Reading::Garbled,
+                    "{other} read as {cipher}: {text}"
+                );
             }
         }
     }
@@ -125,7 +123,10 @@ fn marks_around_a_reply_and_a_stray_unit_are_no_hindrance() {
     let said = |text: &str| Reading::Decoded(text.to_owned());
     assert_eq!(Cipher::Base64.read("```\nSSBjYW4ndCBo\nZWxwIHlvdQ\n```"), said("I can't help you"));
     assert_eq!(Cipher::Caesar(3).read("\"L fdq'w khos brx.\""), said("I can't help you."));
-    assert_eq!(Cipher::Ascii.read("73, 32, 99, 97, 110, 39, 116,\n32, 104, 101, 108, 112"), said("I can't help"));
+    assert_eq!(
+        Cipher::Ascii.read("73, 32, 99, 97, 110, 39, 116,\n32, 104, 101, 108, 112"),
+        said("I can't help")
+    );
     // One of eleven units.
     let stray = "73 32 99 97 110 39 116 32 115 97 ?!";
     assert_eq!(Cipher::Ascii.read(stray), said("I can't sa?!"));
