@@ -171,7 +171,7 @@ impl FromStr for Cipher {
             other => match other.strip_prefix("caesar:").map(shift) {
                 Some(Some(shift)) => Ok(Self::Caesar(shift)),
                 Some(None) => Err(refused(format!("expected a shift of 1 to 25, found {name:?}"))),
-                None => Err(refused(format!("expected a cipher, found {name:?}"))),
+                None => Err(refused(format!("expected {KNOWN}, found {name:?}"))),
             },
         }
     }

@@ -149,15 +149,15 @@ fn the_goal_stands_in_the_question_in_the_cipher_only() {
 #[test]
 fn an_unknown_cipher_is_refused_with_those_that_are_known() {
     for (name, expected) in [
-        ("rot13", "ciphers: expected a cipher, found \"rot13\""),
-        ("", "ciphers: expected a cipher, found \"\""),
+        ("rot13", "ciphers: expected plain, caesar, caesar:SHIFT, morse, ascii or base64, found \"rot13\""),
+        ("", "ciphers: expected plain, caesar, caesar:SHIFT, morse, ascii or base64, found \"\""),
         ("caesar:0", "ciphers: expected a shift of 1 to 25, found \"caesar:0\""),
         ("caesar:26", "ciphers: expected a shift of 1 to 25, found \"caesar:26\""),
         ("caesar:x", "ciphers: expected a shift of 1 to 25, found \"caesar:x\""),
     ] {
         let error = name.parse::<Cipher>().unwrap_err();
         assert_eq!(error.to_string(), expected);
-        assert!(error.hint().contains("plain, caesar, caesar:SHIFT, morse, ascii and base64"));
+        assert!(!error.hint().is_empty());
     }
     assert_eq!(" Caesar:13 ".parse::<Cipher>().unwrap(), Cipher::Caesar(13));
 }

@@ -150,7 +150,9 @@ impl Finding {
             Self::Unparsed { .. } => BTreeMap::from([value(unparsed, true)]),
             Self::Complied | Self::Refused { .. } if of_refusal => {
                 let mut values = vec![value(UNPARSED, false), value(REFUSED, *self != Self::Complied)];
-                if tells_extent == TellsExtent::Yes {
+                // A judge that abstains from saying how much leaves both open.
+                let knows = tells_extent == TellsExtent::Yes && *self != Self::Refused { extent: None };
+                if knows {
                     let is = |which| *self == Self::Refused { extent: Some(which) };
                     values.extend([
                         value(FULL_REFUSAL, is(Extent::Whole)),
