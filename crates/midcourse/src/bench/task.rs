@@ -103,6 +103,11 @@ impl<'a> Work<'a> {
         self.signals.stopping()
     }
 
+    /// Does something that shows its own progress.
+    pub(crate) fn shown_apart<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.progress.suspended(work)
+    }
+
     /// Takes records; they are on disk when this returns.
     pub(crate) fn take(&mut self, records: &[ItemRecord]) -> Result<(), BoxError> {
         if records.is_empty() {

@@ -177,10 +177,11 @@ impl FromStr for Cipher {
     }
 }
 
+/// The names of ciphers, as a message lists them.
+const KNOWN: &str = "plain, caesar, caesar:SHIFT, morse, ascii or base64";
+
 fn refused(problem: String) -> Error {
-    let hint =
-        "known are plain, caesar, caesar:SHIFT, morse, ascii and base64; name several with commas".into();
-    Error::Setting { field: "ciphers", problem, hint }
+    Error::Setting { field: "ciphers", problem, hint: "name several ciphers with commas".into() }
 }
 
 impl TryFrom<String> for Cipher {

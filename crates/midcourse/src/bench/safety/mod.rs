@@ -142,7 +142,7 @@ impl Safety {
         let records = Records { trials: dir.append(&trials)?, judgements: None };
         let session =
             Session { observer, signals: work.signals, records, done, on_recorded: &mut |_| Ok(()) };
-        let cost = session.sample(model)?;
+        let cost = work.shown_apart(|| session.sample(model))?;
         *work.usage += Usage {
             n_computed: cost.n_tokens_computed,
             n_sampled: cost.n_tokens_sampled,
