@@ -30,6 +30,6 @@ pub use record::{
 };
 pub use score::{Findings, Likelihood};
 pub use summary::Metric;
-pub use task::{Field, Scoring, Shots, TaskSpec};
+pub use task::{Field, Scoring, Shots, TaskSpec, Written};
 pub use tokens::{Divider, Scored, Unscorable};
 pub use written::ended;

@@ -13,10 +13,12 @@ use crate::{Error, Result};
 /// A task.
 #[derive(Debug, Clone)]
 pub struct TaskSpec {
-    /// Its name, which its files of rows and its figures have.
+    /// Its name, which its figures have.
     pub name: String,
     /// Changes when figures are no longer comparable.
     pub version: String,
+    /// What its files of rows are called.
+    pub rows: String,
     /// Its name in lm-evaluation-harness.
     pub lm_eval: String,
     /// Where the rows come from, as people find them.

@@ -43,6 +43,7 @@ fn line_of(source: &str, at: usize) -> usize {
 struct Raw {
     name: Spanned<String>,
     version: String,
+    rows: Option<String>,
     lm_eval: Option<String>,
     #[serde(default)]
     source: String,
@@ -143,6 +144,7 @@ impl Reader<'_> {
         });
         let made = raw.column.into_iter().map(|column| self.made(column)).collect::<Result<_>>()?;
         Ok(TaskSpec {
+            rows: raw.rows.unwrap_or_else(|| name.clone()),
             lm_eval: raw.lm_eval.unwrap_or_else(|| name.clone()),
             name,
             version: raw.version,

@@ -41,7 +41,7 @@ pub(crate) fn tasks(plan: &BenchPlan) -> Result<Vec<Box<dyn Task>>> {
 fn unknown(name: &str) -> Failure {
     Failure::Usage {
         problem: format!("--tasks: no task is called {name}"),
-        hint: format!("there are general, {}, and files that end with .toml", general::NAMES.join(", ")),
+        hint: format!("there are general, {}, and files that end with .toml", names()),
     }
 }
 
@@ -50,4 +50,9 @@ fn twice(name: &str) -> Failure {
         problem: format!("--tasks: {name} is named twice"),
         hint: "name every task once; general and safety name all of theirs".into(),
     }
+}
+
+/// The names of all tasks, by commas.
+fn names() -> String {
+    midcourse_core::bench::builtin::names().collect::<Vec<_>>().join(", ")
 }
