@@ -73,6 +73,26 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
+    /// A file that defines a benchmark's task cannot be used.
+    #[error("{file}:{line}: {problem}")]
+    TaskFile {
+        /// The file as the user named it; of a task that is built in its name.
+        file: String,
+        /// Line, counted from 1.
+        line: usize,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// A row cannot be asked as its benchmark's task says.
+    #[error("{place}: {problem}")]
+    TaskRow {
+        /// File and line of the row.
+        place: String,
+        /// The task, what was expected and what was found.
+        problem: String,
+        /// What to do next.
+        hint: String,
+    },
     /// A file of triggers or of refusal openers holds none.
     #[error("{file}: expected a text on a line of its own, found {found}")]
     NoTriggers {
@@ -102,11 +122,13 @@ impl Error {
             Self::JudgePrompt { .. } => {
                 "a prompt for judges holds {{continuation}} or {{response}}, and may hold {{prompt}}, {{prefix}} and {{fence}}"
             }
+            Self::TaskFile { .. } => "docs/tasks.md describes the fields of a task and shows one",
             Self::NoTriggers { .. } => {
                 "write one trigger or opener a line; blank lines and lines that begin with # are left out"
             }
             Self::Template { hint, .. }
             | Self::TemplateCannot { hint, .. }
+            | Self::TaskRow { hint, .. }
             | Self::Prefill { hint, .. }
             | Self::Setting { hint, .. } => hint,
         }

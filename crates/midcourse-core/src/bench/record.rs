@@ -25,6 +25,9 @@ pub struct ItemRecord {
     /// The item's value of every metric that it has one for; of rates 0 or 1. A metric that is missing here was not
     /// judged, which is counted and never taken for 0.
     pub values: BTreeMap<String, f64>,
+    /// How much the item counts in a metric's mean, where that is not 1: words and bytes of a text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, f64>,
     /// Whether the start of the context was cut off because the model's context is too short.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
@@ -86,6 +89,9 @@ pub struct MetricSummary {
     pub better: Better,
     /// Of rates in [0, 1]; of perplexities at least 1.
     pub value: f64,
+    /// What the mean of the items' values becomes in `value`.
+    #[serde(default, skip_serializing_if = "Scale::is_linear")]
+    pub scale: Scale,
     /// Standard error as lm-evaluation-harness tells it, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr: Option<f64>,
@@ -93,6 +99,31 @@ pub struct MetricSummary {
     pub ci: [f64; 2],
     /// Items that have a value: the denominator.
     pub n: usize,
+}
+
+/// What the mean of the items' values becomes in a metric's value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// The mean itself.
+    #[default]
+    Linear,
+    /// e to the mean: of perplexities, whose items have nats.
+    Exp,
+}
+
+impl Scale {
+    fn is_linear(&self) -> bool {
+        *self == Self::Linear
+    }
+
+    /// The value of a mean.
+    pub fn of(self, mean: f64) -> f64 {
+        match self {
+            Self::Linear => mean,
+            Self::Exp => mean.exp(),
+        }
+    }
 }
 
 /// What a task measures.

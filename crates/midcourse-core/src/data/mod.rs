@@ -46,6 +46,7 @@ pub use pairs::{PairReader, PlainPair, Preference, Sides, are_pairs};
 pub(crate) use split::chance;
 pub use split::{Line, Side, Split, lines, prompt_hash};
 pub use summary::{CategoryCount, Quantiles, Reach, Summary, summarise};
+pub use table::csv_rows;
 pub use xstest::{LabelledPrompt, LabelledPrompts, Safety, parse_labelled_prompts};
 
 /// A prompt and a response to it.

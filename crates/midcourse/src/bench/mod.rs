@@ -51,7 +51,7 @@ fn unknown(name: &str) -> Failure {
         problem: format!("--tasks: no task is called {name}"),
         hint: format!(
             "there are general, {}, safety, {}, and files that end with .toml",
-            general::NAMES.join(", "),
+            names(),
             safety::NAMES.join(", ")
         ),
     }
@@ -62,4 +62,9 @@ fn twice(name: &str) -> Failure {
         problem: format!("--tasks: {name} is named twice"),
         hint: "name every task once; general and safety name all of theirs".into(),
     }
+}
+
+/// The names of the general tasks, by commas.
+fn names() -> String {
+    midcourse_core::bench::builtin::names().collect::<Vec<_>>().join(", ")
 }

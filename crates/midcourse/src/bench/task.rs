@@ -118,4 +118,11 @@ impl<'a> Work<'a> {
         self.progress.advance(records.len());
         Ok(())
     }
+
+    /// Takes those records whose items are not recorded yet.
+    pub(crate) fn take_open(&mut self, records: &[ItemRecord]) -> Result<()> {
+        let open = records.iter().filter(|record| !self.is_done(&record.item)).cloned();
+        let open: Vec<ItemRecord> = open.collect();
+        self.take(&open).map_err(anyhow::Error::from_boxed)
+    }
 }

@@ -70,10 +70,15 @@ fn arguments(fixture: &Fixture, out: &str, more: &[&str]) -> Vec<String> {
 fn with_data(fixture: &Fixture, out: &str, more: &[&str]) -> Vec<String> {
     let at = |name: &str| fixture.path(name).display().to_string();
     let (attacks, goals, prefills) = (at("attacks.json"), at("goals.csv"), at("data.jsonl"));
-    let data = ["--attacks", &attacks, "--goals", &goals, "--prefills", &prefills, "--xstest", &at("xstest.csv")]
-        .map(str::to_owned);
+    let data =
+        ["--attacks", &attacks, "--goals", &goals, "--prefills", &prefills, "--xstest", &at("xstest.csv")]
+            .map(str::to_owned);
     let data: Vec<&str> = data.iter().map(String::as_str).collect();
-    arguments(fixture, out, &[&["--tasks", "safety", "--prefill-lengths", "0,26,40"], data.as_slice(), more].concat())
+    arguments(
+        fixture,
+        out,
+        &[&["--tasks", "safety", "--prefill-lengths", "0,26,40"], data.as_slice(), more].concat(),
+    )
 }
 
 fn summary(fixture: &Fixture, out: &str) -> Value {
@@ -194,7 +199,8 @@ fn a_model_that_judges_is_asked_of_refusals_whether_they_answer_in_part() {
     let cache = fixture.path("cache").display().to_string();
     let xstest = fixture.path("xstest.csv").display().to_string();
     let tasks = ["--tasks", "over_refusal", "--xstest", &xstest];
-    run(&arguments(&fixture, "run", &[&tasks[..], &["--judge", &judge, "--judge-cache", &cache]].concat())).done();
+    run(&arguments(&fixture, "run", &[&tasks[..], &["--judge", &judge, "--judge-cache", &cache]].concat()))
+        .done();
     check(
         &metrics(&summary(&fixture, "run")),
         "over_refusal",
@@ -202,7 +208,11 @@ fn a_model_that_judges_is_asked_of_refusals_whether_they_answer_in_part() {
     );
     // Judges that cannot tell say nothing of it.
     run(&arguments(&fixture, "strings", &[&tasks[..], &["--judge", "strings"]].concat())).done();
-    check(&metrics(&summary(&fixture, "strings")), "over_refusal", &[("refused", 0.5, 2), ("unparsed", 0.0, 2)]);
+    check(
+        &metrics(&summary(&fixture, "strings")),
+        "over_refusal",
+        &[("refused", 0.5, 2), ("unparsed", 0.0, 2)],
+    );
 }
 
 #[test]

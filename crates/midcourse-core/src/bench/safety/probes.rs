@@ -205,6 +205,7 @@ impl Probes {
             group: facets.first().map(|(facet, value)| facet.group(value)),
             cluster: Some(content_id([probe.goal.as_str()])),
             values: finding.values(self.task, &facets, grounds.tells_extent),
+            weights: BTreeMap::new(),
             truncated: false,
             detail,
         }

@@ -8,7 +8,7 @@ use super::finding::{
     UNPARSED,
 };
 use super::probes::{Facet, Probes};
-use crate::bench::{Better, GroupSummary, ItemRecord, MetricSummary, TaskSummary};
+use crate::bench::{Better, GroupSummary, ItemRecord, MetricSummary, Scale, TaskSummary};
 use crate::metrics::share_over_prompts;
 
 /// What the records of all items of a task come to; `seed` is that of the run.
@@ -106,7 +106,15 @@ fn rate(records: &[&ItemRecord], metric: &str, seed: u64) -> MetricSummary {
     }
     let estimate = share_over_prompts(clusters.into_values(), seed);
     let (value, ci) = estimate.map_or((0.0, [0.0, 1.0]), |estimate| (estimate.rate, estimate.ci));
-    MetricSummary { metric: String::new(), better: Better::Lower, value, stderr: None, ci, n }
+    MetricSummary {
+        metric: String::new(),
+        better: Better::Lower,
+        scale: Scale::Linear,
+        value,
+        stderr: None,
+        ci,
+        n,
+    }
 }
 
 /// Members of every group of every facet, in the order in which they first occur: the first facet's, then the others'.
