@@ -122,7 +122,7 @@ impl BenchRun {
     fn recover(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
         let records: Vec<ItemRecord> = self.dir.recover(ITEMS)?;
         let mut recorded: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for record in records {
+        for record in records.into_iter().filter(|record| !record.has_failed()) {
             recorded.entry(record.task).or_default().insert(record.item);
         }
         Ok(recorded)
