@@ -36,13 +36,6 @@ pub struct ItemRecord {
     pub detail: serde_json::Value,
 }
 
-impl ItemRecord {
-    /// Whether the model could not be asked, or did not answer: a run that goes on tries again.
-    pub fn has_failed(&self) -> bool {
-        self.detail["finding"] == "failed"
-    }
-}
-
 /// `summary.json` of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BenchSummary {
