@@ -18,6 +18,7 @@ mod dirichlet;
 pub mod interval;
 mod outcome;
 mod paired;
+mod scale;
 mod scores;
 mod table;
 
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use outcome::{Cell, PromptOutcome};
 pub use paired::{Difference, difference};
+pub use scale::Scale;
 pub use scores::*;
 
 use table::{Paths, Table};
