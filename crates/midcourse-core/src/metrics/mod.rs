@@ -15,6 +15,7 @@ mod coverage;
 #[cfg(test)]
 mod coverage_calibrated;
 mod dirichlet;
+mod holm;
 pub mod interval;
 mod outcome;
 mod paired;
@@ -25,8 +26,9 @@ mod table;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use holm::holm;
 pub use outcome::{Cell, PromptOutcome};
-pub use paired::{Difference, difference};
+pub use paired::{Difference, LEVEL, difference, difference_of_means};
 pub use scale::Scale;
 pub use scores::*;
 
