@@ -14,8 +14,11 @@ use super::Both;
 
 /// Up to so many differing prompts all exchanges are tried.
 const MOST_TRIED: usize = 12;
-/// Else so many are drawn; with the one that was found, 10,000.
+/// Else so many are drawn at most; with the one that was found, 10,000.
 const N_DRAWN: usize = 9_999;
+/// Drawing ends when so many were as large as the one that was found: their share is known well enough (Besag and Clifford,
+/// *Biometrika* 78, 1991).
+const ENOUGH: f64 = 200.0;
 /// Keeps the exchanges independent of the bootstrap's draws under the same seed.
 const STREAM: u64 = 2;
 /// Differences as close as this are equal: they are sums in another order.
@@ -33,7 +36,7 @@ impl Both {
     /// The mid-p by trying or drawing exchanges.
     fn by_exchanges(&self, seed: u64) -> f64 {
         let exchanges = Exchanges::of(self);
-        let n_differing = exchanges.apart.len();
+        let n_differing = exchanges.n_differing;
         let found = exchanges.difference(|_| false);
         let mut tally = Tally { found, n_larger: 0, n_equal: 0, n: 0 };
         if n_differing <= MOST_TRIED {
@@ -48,6 +51,9 @@ impl Both {
         for _ in 0..N_DRAWN {
             set.fill_with(|| rng.next_u64());
             tally.add(exchanges.difference(|i| set[i / 64] >> (i % 64) & 1 == 1));
+            if tally.as_large() >= ENOUGH {
+                break;
+            }
         }
         tally.mid_p()
     }
@@ -97,7 +103,8 @@ struct Exchanges<'a> {
     both: &'a Both,
     totals: [Vec<Paths>; 2],
     /// Of prompts that are not the same in both runs, length by length: second less first.
-    apart: Vec<Vec<Paths>>,
+    apart: Vec<Paths>,
+    n_differing: usize,
 }
 
 impl<'a> Exchanges<'a> {
@@ -108,19 +115,26 @@ impl<'a> Exchanges<'a> {
         };
         let [first, second] = &both.tables;
         let differing = first.rows().zip(second.rows()).filter(|(first, second)| first != second);
-        let apart = differing.map(|(first, second)| second.iter().zip(first).map(less).collect());
+        let apart: Vec<Paths> =
+            differing.flat_map(|(first, second)| second.iter().zip(first).map(less)).collect();
         let totals = [first, second].map(|table| table.totals(table.rows().map(|row| (1.0, row))));
-        Self { both, apart: apart.collect(), totals }
+        Self { both, apart, totals, n_differing: both.n_differing() }
     }
 
     /// The difference when the prompts of a set are exchanged.
     fn difference(&self, is_exchanged: impl Fn(usize) -> bool) -> f64 {
-        let [mut first, mut second] = self.totals.clone();
-        for (_, apart) in self.apart.iter().enumerate().filter(|(i, _)| is_exchanged(*i)) {
-            first.iter_mut().zip(apart).for_each(|(total, apart)| total.add(1.0, *apart));
-            second.iter_mut().zip(apart).for_each(|(total, apart)| total.add(-1.0, *apart));
+        let n_lengths = self.totals[0].len();
+        let mut moved = vec![Paths::default(); n_lengths];
+        for (i, apart) in self.apart.chunks_exact(n_lengths.max(1)).enumerate() {
+            if is_exchanged(i) {
+                moved.iter_mut().zip(apart).for_each(|(moved, apart)| moved.add(1.0, *apart));
+            }
         }
-        let [first, second] = [first, second].map(|totals| self.both.scale.figure(mean_of_rates(&totals)));
+        let [first, second] = [(0, 1.0), (1, -1.0)].map(|(run, sign)| {
+            let mut totals = self.totals[run].clone();
+            totals.iter_mut().zip(&moved).for_each(|(total, moved)| total.add(sign, *moved));
+            self.both.scale.figure(mean_of_rates(&totals))
+        });
         second - first
     }
 }
@@ -142,11 +156,13 @@ impl Tally {
         self.n_equal += usize::from(by.abs() <= tie);
     }
 
+    /// Those that are larger, and half of those that are equal.
+    fn as_large(&self) -> f64 {
+        self.n_larger as f64 + 0.5 * self.n_equal as f64
+    }
+
     fn mid_p(&self) -> f64 {
-        if self.found.abs() <= TIE {
-            return 1.0;
-        }
-        (self.n_larger as f64 + 0.5 * self.n_equal as f64) / self.n as f64
+        if self.found.abs() <= TIE { 1.0 } else { self.as_large() / self.n as f64 }
     }
 }
 
@@ -184,10 +200,10 @@ mod tests {
             let (tried, closed) = (both.by_exchanges(1), mcnemar(gained, lost));
             assert!((tried - closed).abs() < 1e-9, "{gained}, {lost}: {tried}, not {closed}");
         }
-        // Drawn, within four standard errors of 10,000 exchanges.
+        // Drawn, within four standard errors of those that were as large, 200 or what 10,000 exchanges have.
         for (gained, lost) in [(30, 12), (25, 20)] {
             let (drawn, closed) = (items(gained, lost, 20).by_exchanges(1), mcnemar(gained, lost));
-            let error = (closed * (1.0 - closed) / 1e4).sqrt();
+            let error = closed / (closed * 1e4).min(ENOUGH).sqrt();
             assert!((drawn - closed).abs() < 4.0 * error, "{gained}, {lost}: {drawn}, not {closed}");
         }
     }

@@ -98,7 +98,7 @@ fn forty_items_that_stand_alone() {
 
 #[test]
 fn four_hundred_items_that_stand_alone() {
-    check(400, false, 1_000);
+    check(400, false, 600);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn forty_items_in_clusters() {
 
 #[test]
 fn four_hundred_items_in_clusters() {
-    check(400, true, 400);
+    check(400, true, 300);
 }
 
 /// Without this the tests above would also pass for a test that never finds anything, or if clusters had no luck.

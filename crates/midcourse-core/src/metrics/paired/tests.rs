@@ -77,7 +77,7 @@ fn prompts_judged_in_one_run_only_are_no_pairs() {
 fn intervals_cover() {
     let mut chance = Chance(ChaCha8Rng::seed_from_u64(9));
     for (base, gain) in [(0.05, 0.0), (0.2, 0.1), (0.1, 0.4)] {
-        let n_runs = 400;
+        let n_runs = 250;
         let mut n_held = 0;
         for seed in 0..n_runs {
             let outcomes: Vec<_> = (0..40).map(|_| chance.prompt(base, gain)).collect();
