@@ -9,3 +9,5 @@ mod record;
 pub use record::{
     BenchSummary, Better, GroupSummary, ItemRecord, Kind, MetricSummary, SUMMARY_SCHEMA, TaskSummary,
 };
+
+pub use crate::metrics::Scale;

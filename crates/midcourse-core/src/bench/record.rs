@@ -24,11 +24,10 @@ pub struct ItemRecord {
     /// What stands together when items are drawn for intervals: items made of one prompt share it. None: the item alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// The item's value of every metric that it has one for; of rates 0 or 1, of perplexities the mean negative
-    /// log-likelihood of a unit of text, so that the weighted mean over items is what [`Scale`] makes the figure of. A metric that is missing here was not
+    /// The item's value of every metric that it has one for; of rates 0 or 1. A metric that is missing here was not
     /// judged, which is counted and never taken for 0.
     pub values: BTreeMap<String, f64>,
-    /// How much of the item a value is the mean of, by metric: words or bytes of its text. 1 where a metric is not here.
+    /// How much the item counts in a metric's mean, where that is not 1: words and bytes of a text.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, f64>,
     /// Whether the start of the context was cut off because the model's context is too short.
@@ -90,7 +89,7 @@ pub struct MetricSummary {
     pub metric: String,
     /// Which way is good.
     pub better: Better,
-    /// How the values of items become the figure; left out of shares.
+    /// What the mean of the items' values becomes in `value`.
     #[serde(default, skip_serializing_if = "Scale::is_share")]
     pub scale: Scale,
     /// Of rates in [0, 1]; of perplexities at least 1.

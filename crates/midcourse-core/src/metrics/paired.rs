@@ -111,8 +111,8 @@ impl Both {
                 let open = 1.0 - TAIL.powf(1.0 / self.tables[0].n_prompts() as f64);
                 [difference - open, difference + open]
             }
-            (true, Scale::Number | Scale::Perplexity) if self.tables[0].n_prompts() < 2 => return None,
-            (true, Scale::Number | Scale::Perplexity) => [difference, difference],
+            (true, Scale::Linear | Scale::Exp) if self.tables[0].n_prompts() < 2 => return None,
+            (true, Scale::Linear | Scale::Exp) => [difference, difference],
             (false, _) => self.studentised((difference, error), seed),
         };
         if !self.scale.is_share() {
@@ -143,7 +143,7 @@ impl Both {
         let slopes = [first, second].map(|mean| self.scale.slope(mean));
         let apart =
             pulls.into_iter().zip(others).map(|(pull, other)| slopes[1] * other - slopes[0] * pull).collect();
-        (self.scale.figure(second) - self.scale.figure(first), error(apart))
+        (self.scale.of(second) - self.scale.of(first), error(apart))
     }
 
     fn prompts(&self) -> Vec<usize> {

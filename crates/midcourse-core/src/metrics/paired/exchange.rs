@@ -133,7 +133,7 @@ impl<'a> Exchanges<'a> {
         let [first, second] = [(0, 1.0), (1, -1.0)].map(|(run, sign)| {
             let mut totals = self.totals[run].clone();
             totals.iter_mut().zip(&moved).for_each(|(total, moved)| total.add(sign, *moved));
-            self.both.scale.figure(mean_of_rates(&totals))
+            self.both.scale.of(mean_of_rates(&totals))
         });
         second - first
     }
@@ -219,6 +219,6 @@ mod tests {
         assert_eq!(both(&[[[0.0, 1.0], [1.0, 1.0]]], Scale::Share).right_or_wrong(), Some([1, 0]));
         assert_eq!(both(&[[[0.0, 2.0], [1.0, 2.0]]], Scale::Share).right_or_wrong(), None);
         assert_eq!(both(&[[[0.4, 1.0], [1.0, 1.0]]], Scale::Share).right_or_wrong(), None);
-        assert_eq!(both(&[[[0.0, 1.0], [1.0, 1.0]]], Scale::Perplexity).right_or_wrong(), None);
+        assert_eq!(both(&[[[0.0, 1.0], [1.0, 1.0]]], Scale::Exp).right_or_wrong(), None);
     }
 }

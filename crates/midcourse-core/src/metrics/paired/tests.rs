@@ -116,7 +116,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn swapped_runs_mirror_exactly(clusters in any_clusters(), scale_of in 0..3_usize) {
-        let scale = [Scale::Share, Scale::Number, Scale::Perplexity][scale_of];
+        let scale = [Scale::Share, Scale::Linear, Scale::Exp][scale_of];
         let swapped: Vec<_> = clusters.iter().map(|[first, second]| [*second, *first]).collect();
         prop_assert_eq!(means(&clusters, scale), means(&swapped, scale).map(mirrored));
     }
@@ -137,15 +137,15 @@ fn equal_runs_differ_by_nothing_and_nothing_is_known_of_what_would_be_found() {
     assert_eq!((found.p, found.detectable), (1.0, None));
     let open = 1.0 - 0.025f64.powf(1.0 / 60.0);
     assert!((found.ci[1] - open).abs() < 1e-12, "{found:?}");
-    assert_eq!(means(&alone(&[[2.0, 2.0]; 9]), Scale::Number).unwrap().ci, [0.0, 0.0]);
+    assert_eq!(means(&alone(&[[2.0, 2.0]; 9]), Scale::Linear).unwrap().ci, [0.0, 0.0]);
 }
 
 #[test]
 fn one_item_says_nothing() {
     let found = means(&alone(&[[0.0, 1.0]]), Scale::Share).unwrap();
     assert!(found.ci[0] <= 0.0 && (found.ci[1] - 1.0).abs() < 1e-12 && found.p > 0.4, "{found:?}");
-    assert_eq!(means(&alone(&[[3.1, 2.9]]), Scale::Perplexity), None);
-    assert_eq!(means(&alone(&[[3.1, 2.9], [3.0, 2.0]]), Scale::Number), None);
+    assert_eq!(means(&alone(&[[3.1, 2.9]]), Scale::Exp), None);
+    assert_eq!(means(&alone(&[[3.1, 2.9], [3.0, 2.0]]), Scale::Linear), None);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_perplexity_differs_in_its_own_unit() {
         })
         .collect();
     let [number, perplexity] =
-        [Scale::Number, Scale::Perplexity].map(|scale| means(&alone(&values), scale).unwrap());
+        [Scale::Linear, Scale::Exp].map(|scale| means(&alone(&values), scale).unwrap());
     let mean = values.iter().map(|pair| pair[0]).sum::<f64>() / 200.0;
     let expected = (mean + number.difference).exp() - mean.exp();
     assert!((perplexity.difference - expected).abs() < 1e-9, "{perplexity:?}");
