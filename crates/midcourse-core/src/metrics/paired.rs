@@ -39,6 +39,8 @@ pub const LEVEL: f64 = 0.05;
 /// By how much a figure differs between two runs on the same prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
+    /// The figure of the first and of the second, over the prompts that both have.
+    pub figures: [f64; 2],
     /// Second less first; of shares in [−1, 1].
     pub difference: f64,
     /// Lower and upper bound of the interval.
@@ -97,11 +99,12 @@ impl Both {
             return None;
         }
         let (difference, error) = self.at(&prompts);
+        let figures = [0, 1].map(|run| self.scale.of(self.tables[run].mean_rate(&prompts).rate));
         let p = self.exchanged(seed);
         let [low, high] = self.interval((difference, error), seed)?;
         let [low, high] = if p > LEVEL { [low.min(0.0), high.max(0.0)] } else { [low, high] };
         let detectable = (error >= NO_ERROR).then_some(DETECTABLE * error);
-        Some(Difference { difference, ci: [low, high], p, detectable, n_prompts: prompts.len() })
+        Some(Difference { figures, difference, ci: [low, high], p, detectable, n_prompts: prompts.len() })
     }
 
     /// The interval by the bootstrap, within its bounds; none where it has no end.

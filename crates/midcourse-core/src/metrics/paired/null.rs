@@ -65,9 +65,9 @@ impl World {
         clusters
     }
 
-    /// Half are twice as easy, the others never right.
+    /// Half are three times as easy as the others.
     fn luck(self, rng: &mut ChaCha8Rng) -> f64 {
-        if uniform(rng) < 0.5 { 0.0 } else { 2.0 * self.rate }
+        self.rate * if uniform(rng) < 0.5 { 0.5 } else { 1.5 }
     }
 }
 

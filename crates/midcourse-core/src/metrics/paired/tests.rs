@@ -90,7 +90,9 @@ fn intervals_cover() {
 }
 /// What swapped runs must give, bit for bit.
 fn mirrored(found: Difference) -> Difference {
-    Difference { difference: -found.difference, ci: [-found.ci[1], -found.ci[0]], ..found }
+    let [first, second] = found.figures;
+    let (figures, ci) = ([second, first], [-found.ci[1], -found.ci[0]]);
+    Difference { figures, difference: -found.difference, ci, ..found }
 }
 
 /// Items that stand alone.
