@@ -26,10 +26,11 @@ mod written;
 pub use bundles::{Shared, Together, together};
 pub use question::{Asked, Question, Right, TaskRow, apart};
 pub use record::{
-    BenchSummary, Better, GroupSummary, ItemRecord, Kind, MetricSummary, SUMMARY_SCHEMA, Scale, TaskSummary,
+    BenchSummary, Better, GroupSummary, ItemRecord, Kind, MetricSummary, SUMMARY_SCHEMA, TaskSummary,
 };
 pub use score::{Findings, Likelihood};
 pub use summary::Metric;
 pub use task::{Field, Scoring, Shots, TaskSpec, Written};
 pub use tokens::{Divider, Scored, Unscorable};
 pub use written::ended;
+pub use crate::metrics::Scale;
