@@ -27,6 +27,7 @@ mod options;
 mod pages;
 mod pairs;
 mod plan;
+mod planned;
 mod progress;
 mod run;
 mod run_dir;

@@ -171,6 +171,11 @@ impl Items {
         }
     }
 
+    /// Takes the bar away while another one is shown.
+    pub(crate) fn suspended<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.bar.suspend(work)
+    }
+
     /// Counts items that were recorded.
     pub(crate) fn advance(&self, n_items: usize) {
         self.bar.inc(n_items as u64);

@@ -6,14 +6,16 @@
 //!
 //! A task of general ability is a file of data ([`TaskSpec`]): a row becomes a [`Question`], a question texts in tokens
 //! ([`Divider`]) which are put [`together`] where they begin alike; what a model finds of them becomes a record, and
-//! records become a summary.
+//! records become a summary. Tasks of safety have replies judged: [`safety`].
 
 pub mod builtin;
 mod bundles;
+pub mod cipher;
 mod clean;
 mod pattern;
 mod question;
 mod record;
+pub mod safety;
 mod score;
 mod summary;
 mod task;

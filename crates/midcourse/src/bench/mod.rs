@@ -7,7 +7,10 @@ mod general;
 mod manifest;
 mod options;
 mod run;
+mod safety;
 mod task;
+
+use std::rc::Rc;
 
 use anyhow::Result;
 
@@ -17,6 +20,7 @@ pub(crate) use run::BenchRun;
 pub(crate) use task::{Task, TaskForetold, Work};
 
 use crate::failure::Failure;
+use crate::judges::KnownJudge;
 
 /// The records of a run.
 pub(crate) const ITEMS: &str = "items.jsonl";
@@ -24,10 +28,14 @@ pub(crate) const ITEMS: &str = "items.jsonl";
 pub(crate) const SUMMARY: &str = "summary.json";
 
 /// The tasks that a plan names, their rows read, each once and in the order in which they are named.
-pub(crate) fn tasks(plan: &BenchPlan) -> Result<Vec<Box<dyn Task>>> {
+pub(crate) fn tasks(plan: &BenchPlan, judge: &Rc<KnownJudge>) -> Result<Vec<Box<dyn Task>>> {
     let mut tasks: Vec<Box<dyn Task>> = Vec::new();
     for name in &plan.tasks {
-        let named = general::named(name, plan)?.ok_or_else(|| unknown(name))?;
+        let named = match general::named(name, plan)? {
+            Some(named) => Some(named),
+            None => safety::named(name, plan, judge)?,
+        };
+        let named = named.ok_or_else(|| unknown(name))?;
         for task in named {
             if tasks.iter().any(|there| there.name() == task.name()) {
                 return Err(twice(task.name()).into());
@@ -41,7 +49,11 @@ pub(crate) fn tasks(plan: &BenchPlan) -> Result<Vec<Box<dyn Task>>> {
 fn unknown(name: &str) -> Failure {
     Failure::Usage {
         problem: format!("--tasks: no task is called {name}"),
-        hint: format!("there are general, {}, and files that end with .toml", names()),
+        hint: format!(
+            "there are general, {}, safety, {}, and files that end with .toml",
+            names(),
+            safety::NAMES.join(", ")
+        ),
     }
 }
 
@@ -52,7 +64,7 @@ fn twice(name: &str) -> Failure {
     }
 }
 
-/// The names of all tasks, by commas.
+/// The names of the general tasks, by commas.
 fn names() -> String {
     midcourse_core::bench::builtin::names().collect::<Vec<_>>().join(", ")
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use midcourse_engine::local::{BatchLimits, DtypeChoice, LoadOptions};
 use serde::{Deserialize, Serialize};
 
+use super::safety::SafetyOptions;
 use crate::endpoint::EndpointOptions;
 use crate::failure::Failure;
 use crate::framing::{self, FramingOptions};
@@ -54,6 +55,9 @@ pub(crate) struct BenchOptions {
         value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    #[command(flatten, next_help_heading = "Safety")]
+    #[serde(flatten)]
+    pub safety: SafetyOptions,
     #[command(flatten, next_help_heading = "Who judges replies")]
     #[serde(flatten)]
     pub judge: JudgeOptions,
@@ -121,6 +125,7 @@ impl BenchOptions {
         let options = Self {
             tasks: Some(tasks.clone()),
             seed: Some(seed),
+            safety: self.safety.with_defaults(),
             judge: judge.options(),
             framing,
             out: None,

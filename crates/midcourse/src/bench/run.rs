@@ -28,6 +28,13 @@ pub(crate) struct BenchRun {
     tasks: Vec<Box<dyn Task>>,
 }
 
+/// What is done with every task in turn.
+#[derive(Clone, Copy)]
+enum Phase<'a> {
+    Measure(&'a MeasurableModel),
+    Conclude,
+}
+
 impl BenchRun {
     /// Makes or opens the run's directory and writes down what the run is made from.
     pub(crate) fn open(
@@ -55,6 +62,15 @@ impl BenchRun {
 
     /// Measures what is not recorded yet, task by task.
     pub(crate) fn measure(&mut self, model: &MeasurableModel, signals: &Signals) -> Result<()> {
+        self.go_through(Phase::Measure(model), signals)
+    }
+
+    /// Records what is left when all tasks are measured; the model is not needed any more.
+    pub(crate) fn conclude(&mut self, signals: &Signals) -> Result<()> {
+        self.go_through(Phase::Conclude, signals)
+    }
+
+    fn go_through(&mut self, phase: Phase<'_>, signals: &Signals) -> Result<()> {
         let recorded = self.recover()?;
         let started = Instant::now();
         let n_earlier = self.manifest.sessions.len();
@@ -73,10 +89,17 @@ impl BenchRun {
             if done.len() == n_items {
                 continue;
             }
-            progress.begin(task.name(), n_items, done.len());
-            let mut work = Work::new(self.dir.append(ITEMS)?, done, (signals, &progress), &mut usage);
-            ended = task.measure(model, &mut work);
-            self.account(n_earlier, started, usage)?;
+            if matches!(phase, Phase::Measure(_)) {
+                progress.begin(task.name(), n_items, done.len());
+            }
+            let mut work = Work::new(&self.dir, done, (signals, &progress), &mut usage)?;
+            match phase {
+                Phase::Conclude => ended = task.conclude(&mut work),
+                Phase::Measure(model) => {
+                    ended = task.measure(model, &mut work);
+                    self.account(n_earlier, started, usage)?;
+                }
+            }
         }
         progress.finish();
         ended

@@ -7,9 +7,10 @@ use midcourse_core::bench::{ItemRecord, TaskSummary};
 use midcourse_core::engine::{BoxError, Usage};
 use serde::Serialize;
 
+use super::ITEMS;
 use crate::model::{MeasurableModel, Outline};
 use crate::progress::Items;
-use crate::run_dir::RecordFile;
+use crate::run_dir::{RecordFile, RunDir};
 use crate::signals::Signals;
 
 /// A task of a run, its rows read.
@@ -28,6 +29,12 @@ pub(crate) trait Task {
 
     /// Measures the items that `work` does not know yet. Returns early, without an error, when `work` is stopping.
     fn measure(&self, model: &MeasurableModel, work: &mut Work<'_>) -> Result<()>;
+
+    /// Records what is left to record when all tasks are measured and the model is no longer in memory: what others say of
+    /// its replies. Returns early, without an error, when `work` is stopping.
+    fn conclude(&self, _work: &mut Work<'_>) -> Result<()> {
+        Ok(())
+    }
 
     /// What the records of all its items come to, in the order of the plan.
     fn summarise(&self, records: &[ItemRecord]) -> Result<TaskSummary>;
@@ -64,6 +71,8 @@ impl TaskForetold {
 
 /// The part of a run that measures one task.
 pub(crate) struct Work<'a> {
+    /// The run's directory, for what is recorded beside items.
+    pub dir: &'a RunDir,
     /// Items that are recorded already.
     pub done: BTreeSet<String>,
     pub signals: &'a Signals,
@@ -76,12 +85,12 @@ pub(crate) struct Work<'a> {
 impl<'a> Work<'a> {
     /// Work on the task of which `done` is recorded.
     pub(crate) fn new(
-        file: RecordFile,
+        dir: &'a RunDir,
         done: BTreeSet<String>,
         (signals, progress): (&'a Signals, &'a Items),
         usage: &'a mut Usage,
-    ) -> Self {
-        Self { done, signals, usage, file, progress }
+    ) -> Result<Self> {
+        Ok(Self { dir, done, signals, usage, file: dir.append(ITEMS)?, progress })
     }
 
     /// Whether an item is recorded already.
@@ -92,6 +101,11 @@ impl<'a> Work<'a> {
     /// Whether items that have not begun should be left alone.
     pub(crate) fn stopping(&self) -> bool {
         self.signals.stopping()
+    }
+
+    /// Does something that shows its own progress.
+    pub(crate) fn shown_apart<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.progress.suspended(work)
     }
 
     /// Takes records; they are on disk when this returns.

@@ -1,5 +1,7 @@
 //! `midcourse bench`: what else a model can do, and what it refuses.
 
+use std::rc::Rc;
+
 use anyhow::{Context, Result};
 use midcourse_core::report::strip_controls;
 
@@ -19,8 +21,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
     if let Some(threads) = plan.options.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting threads")?;
     }
-    let judge = plan.judge.identify()?;
-    let tasks = bench::tasks(&plan)?;
+    let judge = Rc::new(plan.judge.identify()?);
+    let tasks = bench::tasks(&plan, &judge)?;
     let recorded = out.as_deref().filter(|_| args.resume).map(bench::read_manifest).transpose()?.flatten();
     let recorded = recorded.map(|run| run.model).filter(|recorded| recorded.name == plan.model);
     let commit = recorded.and_then(|recorded| recorded.commit);
@@ -35,7 +37,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
     if let Some(stopped) = run.stopped(&signals) {
         return Err(stopped.into());
     }
+    // Two models need not fit into memory together.
     drop(model);
+    run.conclude(&signals)?;
+    if let Some(stopped) = run.stopped(&signals) {
+        return Err(stopped.into());
+    }
     let summary = run.finish()?;
     if args.json {
         print(&serde_json::to_string_pretty(&summary)?);
