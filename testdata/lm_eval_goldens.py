@@ -45,7 +45,9 @@ def main():
 
 def golden(model, data, task, n_shots):
     items, results = lm_eval_rows.evaluate(model, data, task, n_shots)
-    figures = {**results["results"], **results.get("groups", {})}
+    figures = dict(results["results"])
+    if task in ["mmlu", "ceval"]:
+        figures[task] = lm_eval_rows.group(results["results"])
     plain = lambda value: None if value == "N/A" else value
     figures = {
         name: {key: plain(value) for key, value in of.items() if "," in key and "perplexity_stderr" not in key}

@@ -5,6 +5,7 @@ task asks the hub for is made of the files that `midcourse bench --data DIR` rea
 `midcourse bench` takes the first, so that all questions share them.
 """
 
+import functools
 import json
 from pathlib import Path
 
@@ -84,13 +85,33 @@ def subjects(data, stem, split):
 def asked(data, task):
     """The tasks to give to lm-evaluation-harness for a task of midcourse."""
     if task == "mmlu":
-        names = [f"mmlu_{subject}" for subject in subjects(data, "mmlu", "test")]
-        return [{"group": "mmlu", "task": names, "aggregate_metric_list": [{"metric": "acc", "weight_by_size": True}]}]
+        return [f"mmlu_{subject}" for subject in subjects(data, "mmlu", "test")]
     if task == "ceval":
-        names = [f"ceval-valid_{CEVAL[subject]}" for subject in subjects(data, "ceval", "val")]
-        metrics = [{"metric": metric, "aggregation": "mean", "weight_by_size": True} for metric in ["acc", "acc_norm"]]
-        return [{"group": "ceval-valid", "task": names, "aggregate_metric_list": metrics}]
+        return [f"ceval-valid_{CEVAL[subject]}" for subject in subjects(data, "ceval", "val")]
     return [PERPLEXITY] if task == "perplexity" else [NAMES.get(task, task)]
+
+
+def group(results):
+    """What lm-evaluation-harness makes of several tasks as one group whose size counts."""
+    from lm_eval.api.metrics import aggregate_subtask_metrics, pooled_sample_stderr
+
+    tasks = list(results.values())
+    sizes = [task["sample_len"] for task in tasks]
+    figures = {}
+    for key in [key for key in tasks[0] if "," in key and "_stderr," not in key]:
+        metric, filtered = key.split(",")
+        stderr = f"{metric}_stderr,{filtered}"
+        figures[key] = aggregate_subtask_metrics([task[key] for task in tasks], sizes, True)
+        figures[stderr] = float(pooled_sample_stderr([task[stderr] for task in tasks], sizes))
+    return figures
+
+
+@functools.cache
+def manager():
+    """Reads the index of all tasks once."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager()
 
 
 def evaluate(model, data, task, n_shots, limit=None):
@@ -101,6 +122,7 @@ def evaluate(model, data, task, n_shots, limit=None):
     results = simple_evaluate(
         model=model,
         tasks=asked(data, task),
+        task_manager=manager(),
         num_fewshot=n_shots,
         limit=limit,
         log_samples=True,

@@ -12,6 +12,7 @@ pub mod builtin;
 mod bundles;
 pub mod cipher;
 mod clean;
+mod lm_eval;
 mod pattern;
 mod question;
 mod record;
@@ -25,7 +26,9 @@ mod tests;
 mod tokens;
 mod written;
 
+pub use crate::metrics::Scale;
 pub use bundles::{Shared, Together, together};
+pub use lm_eval::LmEvalResults;
 pub use question::{Asked, Question, Right, TaskRow, apart};
 pub use record::{
     BenchSummary, Better, GroupSummary, ItemRecord, Kind, MetricSummary, SUMMARY_SCHEMA, TaskSummary,
@@ -35,4 +38,3 @@ pub use summary::Metric;
 pub use task::{Field, Scoring, Shots, TaskSpec, Written};
 pub use tokens::{Divider, Scored, Unscorable};
 pub use written::ended;
-pub use crate::metrics::Scale;
