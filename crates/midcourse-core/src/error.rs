@@ -101,6 +101,12 @@ pub enum Error {
         /// What it holds instead.
         found: &'static str,
     },
+    /// Runs that have no measure in common.
+    #[error("nothing can be compared: {reasons}")]
+    NothingToCompare {
+        /// Why, measure by measure.
+        reasons: String,
+    },
     /// A setting of the plan makes no sense.
     #[error("{field}: {problem}")]
     Setting {
@@ -125,6 +131,9 @@ impl Error {
             Self::TaskFile { .. } => "docs/tasks.md describes the fields of a task and shows one",
             Self::NoTriggers { .. } => {
                 "write one trigger or opener a line; blank lines and lines that begin with # are left out"
+            }
+            Self::NothingToCompare { .. } => {
+                "compare runs of the same data, mode, judge and settings; the model and its adapter may differ"
             }
             Self::Template { hint, .. }
             | Self::TemplateCannot { hint, .. }

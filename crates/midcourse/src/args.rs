@@ -188,6 +188,9 @@ const TRAINING: &str = "The prompt of a ranking, the response that its answers s
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub options: BenchOptions,
+    /// List the tasks that are built in, and whether their rows are there
+    #[arg(long)]
+    pub list: bool,
     /// Options from a TOML file with the same names; flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -474,6 +477,15 @@ pub(crate) enum DataCommand {
         /// The model whose tokens are counted [default: smollm2 when it is there, else words only]
         #[arg(long, value_name = "M")]
         model: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch the rows of general benchmark tasks into the user's cache, once
+    Pull {
+        /// What to fetch
+        #[arg(value_parser = ["general"])]
+        what: String,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -12,6 +12,7 @@ pub mod builtin;
 mod bundles;
 pub mod cipher;
 mod clean;
+mod lm_eval;
 mod pattern;
 mod question;
 mod record;
@@ -25,10 +26,12 @@ mod tests;
 mod tokens;
 mod written;
 
+pub use crate::metrics::Scale;
 pub use bundles::{Shared, Together, together};
+pub use lm_eval::LmEvalResults;
 pub use question::{Asked, Question, Right, TaskRow, apart};
 pub use record::{
-    BenchSummary, Better, GroupSummary, ItemRecord, Kind, MetricSummary, SUMMARY_SCHEMA, Scale, TaskSummary,
+    BenchSummary, Better, GroupSummary, ItemRecord, Kind, MetricSummary, SUMMARY_SCHEMA, TaskSummary,
 };
 pub use score::{Findings, Likelihood};
 pub use summary::Metric;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::Scale;
+
 /// Names the shape of [`BenchSummary`].
 pub const SUMMARY_SCHEMA: &str = "midcourse.bench-summary/1";
 
@@ -87,11 +89,11 @@ pub struct MetricSummary {
     pub metric: String,
     /// Which way is good.
     pub better: Better,
+    /// What the mean of the items' values becomes in `value`.
+    #[serde(default, skip_serializing_if = "Scale::is_share")]
+    pub scale: Scale,
     /// Of rates in [0, 1]; of perplexities at least 1.
     pub value: f64,
-    /// What the mean of the items' values becomes in `value`.
-    #[serde(default, skip_serializing_if = "Scale::is_linear")]
-    pub scale: Scale,
     /// Standard error as lm-evaluation-harness tells it, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr: Option<f64>,
@@ -99,31 +101,6 @@ pub struct MetricSummary {
     pub ci: [f64; 2],
     /// Items that have a value: the denominator.
     pub n: usize,
-}
-
-/// What the mean of the items' values becomes in a metric's value.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scale {
-    /// The mean itself.
-    #[default]
-    Linear,
-    /// e to the mean: of perplexities, whose items have nats.
-    Exp,
-}
-
-impl Scale {
-    fn is_linear(&self) -> bool {
-        *self == Self::Linear
-    }
-
-    /// The value of a mean.
-    pub fn of(self, mean: f64) -> f64 {
-        match self {
-            Self::Linear => mean,
-            Self::Exp => mean.exp(),
-        }
-    }
 }
 
 /// What a task measures.

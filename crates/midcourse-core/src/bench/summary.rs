@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{Better, GroupSummary, ItemRecord, Kind, MetricSummary, Scale, TaskSummary};
+use super::record::{Better, GroupSummary, ItemRecord, Kind, MetricSummary, TaskSummary};
 use super::task::{Scoring, TaskSpec};
+use crate::metrics::Scale;
 
 /// Standard errors on either side of a 95 % interval.
 const Z: f64 = 1.959_963_984_540_054;
@@ -34,10 +35,10 @@ impl TaskSpec {
             better,
             scale,
         };
-        let acc = || metric("acc", Better::Higher, Scale::Linear);
+        let acc = || metric("acc", Better::Higher, Scale::Share);
         match &self.scoring {
             Scoring::Choices(_) if self.tells_by_length() => {
-                vec![acc(), metric("acc_norm", Better::Higher, Scale::Linear)]
+                vec![acc(), metric("acc_norm", Better::Higher, Scale::Share)]
             }
             Scoring::Choices(_) | Scoring::Contexts { .. } => vec![acc()],
             Scoring::Continuation { .. } => vec![acc(), metric("perplexity", Better::Lower, Scale::Exp)],
@@ -56,10 +57,10 @@ impl TaskSpec {
                     },
                     lm_eval: format!("exact_match,{filter}"),
                     better: Better::Higher,
-                    scale: Scale::Linear,
+                    scale: Scale::Share,
                 };
                 if filters.is_empty() {
-                    return vec![metric("exact_match", Better::Higher, Scale::Linear)];
+                    return vec![metric("exact_match", Better::Higher, Scale::Share)];
                 }
                 filters.iter().map(named).collect()
             }
@@ -124,11 +125,9 @@ fn over(metric: &Metric, records: &[&ItemRecord]) -> Option<MetricSummary> {
     let mean = all.iter().map(|(value, weight)| value * weight).sum::<f64>() / weight;
     let is_weighted = records.iter().any(|record| record.weights.contains_key(&metric.name));
     let error = mean_stderr(&all, mean);
-    let stderr = error.filter(|_| !is_weighted).map(|error| match metric.scale {
-        Scale::Linear => error,
-        Scale::Exp => error * mean.exp(),
-    });
-    let ci = if all.iter().all(|(value, _)| *value == 0.0 || *value == 1.0) && metric.scale == Scale::Linear {
+    let stderr = error.filter(|_| !is_weighted).map(|error| error * metric.scale.slope(mean));
+    let is_rate = metric.scale.is_share() && all.iter().all(|(value, _)| *value == 0.0 || *value == 1.0);
+    let ci = if is_rate {
         wilson(mean, all.len() as f64)
     } else {
         let error = ratio_stderr(&all, mean).unwrap_or(0.0);

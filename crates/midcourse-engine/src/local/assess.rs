@@ -4,6 +4,9 @@
 //! A trunk is computed once, however many branches leave it: when a pass is full, its branches are cut off and the next
 //! ones grow in their place. The last token of a text is never computed, since nothing after it is scored.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use candle_core::{Device, Tensor};

@@ -9,8 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use midcourse_core::engine::{
-    Assess, Assessment, BoxError, Continue, Finish, Forest, Fork, Grown, Growth, PathSpec, Sampling, TokenId,
-    Tree, Usage,
+    BoxError, Continue, Finish, Forest, Fork, Grown, Growth, PathSpec, Sampling, TokenId, Tree, Usage,
 };
 use midcourse_core::template::{TokenizeError, Tokenizer};
 use serde_json::{Value, json};
@@ -32,9 +31,9 @@ const MIN_ECHO_BYTES: usize = 16;
 
 /// A server's model.
 pub struct RemoteEngine {
-    dispatcher: Dispatcher,
-    survey: Survey,
-    context: usize,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) survey: Survey,
+    pub(super) context: usize,
     text: Text,
 }
 
@@ -245,15 +244,6 @@ impl Continue for RemoteEngine {
             Err(Fault::Refused { status: 400 | 422, .. }) => Ok(Vec::new()),
             Err(fault) => Err(Box::new(self.dispatcher.error(0, &fault))),
         }
-    }
-}
-
-impl Assess for RemoteEngine {
-    fn assess(&self, _: &mut dyn Assessment) -> Result<Usage, BoxError> {
-        Err(Box::new(crate::Error::EndpointCannot {
-            problem: format!("{} tells no probabilities of given texts", self.survey.server.name()),
-            hint: "vLLM, llama.cpp's server and `midcourse serve` tell them on /v1/completions".into(),
-        }))
     }
 }
 

@@ -4,8 +4,10 @@
 //! ([`general`]); those of safety judge replies. What is recorded is `midcourse_core::bench::record`'s.
 
 mod general;
+mod lm_eval;
 mod manifest;
 mod options;
+mod pages;
 mod run;
 mod safety;
 mod task;
@@ -14,8 +16,11 @@ use std::rc::Rc;
 
 use anyhow::Result;
 
+pub(crate) use general::{Listed, list, pull};
+pub(crate) use lm_eval::LmEvalFiles;
 pub(crate) use manifest::{BenchManifest, read_manifest};
 pub(crate) use options::{BenchOptions, BenchPlan};
+pub(crate) use pages::{is_benchmark, terminal, write as write_pages};
 pub(crate) use run::BenchRun;
 pub(crate) use task::{Task, TaskForetold, Work};
 
@@ -62,6 +67,11 @@ fn twice(name: &str) -> Failure {
         problem: format!("--tasks: {name} is named twice"),
         hint: "name every task once; general and safety name all of theirs".into(),
     }
+}
+
+/// The names of the safety tasks.
+pub(crate) fn safety_names() -> &'static [&'static str] {
+    &safety::NAMES
 }
 
 /// The names of the general tasks, by commas.

@@ -11,7 +11,7 @@ use midcourse_core::engine::Usage;
 
 use super::manifest::{BenchManifest, read_manifest};
 use super::options::BenchPlan;
-use super::{ITEMS, SUMMARY, Task, Work};
+use super::{ITEMS, LmEvalFiles, SUMMARY, Task, Work};
 use crate::failure::Failure;
 use crate::model::MeasurableModel;
 use crate::progress::Items;
@@ -140,18 +140,22 @@ impl BenchRun {
             by_item.insert((record.task.clone(), record.item.clone()), record);
         }
         let (mut all, mut tasks) = (Vec::new(), Vec::new());
+        let mut lm_eval = LmEvalFiles::new(&self.dir.path, &self.manifest);
         for task in &self.tasks {
             let name = task.name();
             let records = task.items().into_iter().map(|item| by_item.remove(&(name.to_owned(), item)));
             let records: Option<Vec<ItemRecord>> = records.collect();
             let Some(records) = records else { anyhow::bail!("task {name} ended without all its items") };
-            tasks.push(task.summarise(&records)?);
+            let summary = task.summarise(&records)?;
+            task.write_lm_eval((&summary, &records), &mut lm_eval)?;
+            tasks.push(summary);
             all.extend(records);
         }
         ensure!(by_item.is_empty(), "{} records belong to no item of the plan", by_item.len());
         self.dir.write_records(ITEMS, &all)?;
         let summary = BenchSummary { schema: SUMMARY_SCHEMA.into(), tasks };
         self.dir.write(SUMMARY, &run_dir::pretty(&summary)?)?;
+        lm_eval.finish()?;
         let cost = self.manifest.cost();
         say(&format!("measured {} items in {:.0} s", all.len(), cost.wall_secs));
         Ok(summary)

@@ -7,7 +7,7 @@ use midcourse_core::bench::{ItemRecord, TaskSummary};
 use midcourse_core::engine::{BoxError, Usage};
 use serde::Serialize;
 
-use super::ITEMS;
+use super::{ITEMS, LmEvalFiles};
 use crate::model::{MeasurableModel, Outline};
 use crate::progress::Items;
 use crate::run_dir::{RecordFile, RunDir};
@@ -38,6 +38,11 @@ pub(crate) trait Task {
 
     /// What the records of all its items come to, in the order of the plan.
     fn summarise(&self, records: &[ItemRecord]) -> Result<TaskSummary>;
+
+    /// Writes the same as lm-evaluation-harness does, where it knows the task.
+    fn write_lm_eval(&self, _found: (&TaskSummary, &[ItemRecord]), _files: &mut LmEvalFiles) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What measuring a task would take.

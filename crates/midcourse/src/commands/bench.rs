@@ -15,6 +15,9 @@ use crate::{adapted, options};
 
 /// Runs the command.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
+    if args.list {
+        return list(args);
+    }
     let opening = Opening::of(args.resume);
     let (plan, out) = options::resolve(&args.options, args.config.as_deref(), opening)?;
     let signals = Signals::listen().context("listening for signals")?;
@@ -44,9 +47,27 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
         return Err(stopped.into());
     }
     let summary = run.finish()?;
+    bench::write_pages(&run.dir.path)?;
     if args.json {
         print(&serde_json::to_string_pretty(&summary)?);
+    } else {
+        print(&bench::terminal(&run.dir.path)?);
+        say(&format!("report: {}", run.dir.file("report.html").display()));
     }
+    Ok(0)
+}
+
+fn list(args: &BenchArgs) -> Result<u8> {
+    let listed = bench::list(args.options.data.as_deref())?;
+    if args.json {
+        print(&serde_json::to_string_pretty(&listed)?);
+        return Ok(0);
+    }
+    for bench::Listed { task, version, licence, source, there } in &listed {
+        let there = if *there { "there" } else { "–" };
+        print(&format!("{task:<16} {version:<4} {there:<6} {licence:<16} {source}"));
+    }
+    print(&format!("safety tasks: {}", bench::safety_names().join(", ")));
     Ok(0)
 }
 

@@ -1,6 +1,7 @@
 //! General ability: tasks as files of data, scored by likelihoods or by what is written.
 
 mod likelihoods;
+pub(crate) mod pull;
 mod replies;
 mod rows;
 mod task;
@@ -17,7 +18,6 @@ use super::{BenchPlan, Task};
 use crate::failure::Failure;
 use crate::terminal::say;
 
-pub(crate) use rows::cache;
 use task::GeneralTask;
 
 /// The name of all tasks that are built in.
@@ -77,4 +77,27 @@ fn read(path: &Path) -> Result<TaskSpec> {
         hint: "docs/tasks.md describes task files and shows one".into(),
     })?;
     Ok(TaskSpec::parse(&strip_controls(&name), &text)?)
+}
+
+/// A built-in task, as it is listed.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Listed {
+    pub task: &'static str,
+    pub version: String,
+    pub licence: String,
+    pub source: String,
+    /// Whether its rows are there.
+    pub there: bool,
+}
+
+/// Every built-in task, and whether its rows are there.
+pub(crate) fn list(plan_data: Option<&Path>) -> Result<Vec<Listed>> {
+    let dir = plan_data.map_or_else(rows::cache, |dir| Ok(dir.to_owned()))?;
+    let listed = |name: &'static str| {
+        let Some(spec) = builtin::task(name).transpose()? else { return Ok(None) };
+        let there = rows::find(&dir, &spec.rows, &spec.splits)?.is_some();
+        let TaskSpec { version, licence, source, .. } = spec;
+        Ok(Some(Listed { task: name, version, licence, source, there }))
+    };
+    builtin::names().filter_map(|name| listed(name).transpose()).collect()
 }

@@ -75,8 +75,7 @@ fn text(file: &str, bytes: Vec<u8>) -> Result<String> {
 
 fn from_objects(name: &str, bytes: Vec<u8>) -> Result<Vec<TaskRow>> {
     let mut rows = Vec::new();
-    let any = |_: &str| true;
-    input::each_object(name, bytes, any, |Place { file, line }, columns| {
+    input::each_as_written(name, bytes, |Place { file, line }, columns| {
         rows.push(TaskRow { place: format!("{file}:{line}"), columns });
         Ok(())
     })?;

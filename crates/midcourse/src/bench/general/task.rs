@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::rows::{self, Rows};
 use super::window::{Window, windows};
 use super::{likelihoods, replies};
-use crate::bench::{BenchPlan, Task, TaskForetold, Work};
+use crate::bench::{BenchPlan, LmEvalFiles, Task, TaskForetold, Work};
 use crate::failure::Failure;
 use crate::model::{MeasurableModel, Outline};
 
@@ -20,6 +20,7 @@ pub(super) struct GeneralTask {
     pub questions: Vec<Question>,
     /// What stands before the questions of a group.
     shots: BTreeMap<Option<String>, String>,
+    n_shots: usize,
     identity: BTreeMap<String, String>,
 }
 
@@ -30,10 +31,15 @@ pub(super) fn data_dir(plan: &BenchPlan) -> Result<PathBuf> {
 
 /// Whether a task's rows are there, and those of its shots where it has some.
 pub(super) fn has_rows(dir: &Path, spec: &TaskSpec, plan: &BenchPlan) -> Result<bool> {
-    let n_shots = plan.options.shots.unwrap_or(spec.shots.n);
+    let n_shots = n_shots(spec, plan);
     let has_shots = n_shots == 0
         || rows::find(dir, &spec.rows, &spec.shots.splits)?.is_some_and(|rows| rows.split.is_some());
     Ok(has_shots && rows::find(dir, &spec.rows, &spec.splits)?.is_some())
+}
+
+/// The shots of a task; none of one that has no rows for them, whatever is asked for.
+fn n_shots(spec: &TaskSpec, plan: &BenchPlan) -> usize {
+    if spec.shots.splits.is_empty() { 0 } else { plan.options.shots.unwrap_or(spec.shots.n) }
 }
 
 impl GeneralTask {
@@ -53,7 +59,7 @@ impl GeneralTask {
         };
         let found = rows::find(&dir, &spec.rows, &spec.splits)?;
         let found = found.ok_or_else(|| missing("its rows", splits(&spec.splits)))?;
-        let n_shots = plan.options.shots.unwrap_or(spec.shots.n);
+        let n_shots = n_shots(&spec, plan);
         let answered = match n_shots {
             0 => None,
             _ => rows::find(&dir, &spec.rows, &spec.shots.splits)?.filter(|rows| rows.split.is_some()),
@@ -74,7 +80,7 @@ impl GeneralTask {
         ]);
         identity.extend(found.split.clone().map(|split| ("split".to_owned(), split)));
         identity.extend(answered.map(|rows| ("shots_sha256".to_owned(), rows.sha256)));
-        Ok(Self { spec, questions, shots, identity })
+        Ok(Self { spec, questions, shots, n_shots, identity })
     }
 
     /// What stands before a question.
@@ -181,5 +187,24 @@ impl Task for GeneralTask {
 
     fn summarise(&self, records: &[ItemRecord]) -> Result<TaskSummary> {
         Ok(self.spec.summary(self.identity.clone(), records))
+    }
+
+    fn write_lm_eval(
+        &self,
+        (summary, records): (&TaskSummary, &[ItemRecord]),
+        files: &mut LmEvalFiles,
+    ) -> Result<()> {
+        files.results.add(&self.spec, summary, self.n_shots);
+        let mut samples: BTreeMap<String, (usize, String)> = BTreeMap::new();
+        for (question, record) in self.questions.iter().zip(records) {
+            let (at, lines) = samples.entry(self.spec.lm_eval_task(question)).or_default();
+            let shots = self.shots_before(question);
+            for sample in self.spec.lm_eval_samples(question, (shots, *at), record) {
+                *lines += &serde_json::to_string(&sample)?;
+                lines.push('\n');
+            }
+            *at += 1;
+        }
+        samples.into_iter().try_for_each(|(task, (_, lines))| files.write_samples(&task, &lines))
     }
 }

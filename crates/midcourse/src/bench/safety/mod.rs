@@ -34,7 +34,7 @@ use crate::storage::at;
 use crate::terminal::say;
 
 /// The names of the tasks.
-pub(super) const NAMES: [&str; 5] = {
+pub(crate) const NAMES: [&str; 5] = {
     let [a, b, c, d, e] = SafetyTask::ALL;
     [a.name(), b.name(), c.name(), d.name(), e.name()]
 };
