@@ -31,7 +31,6 @@ use crate::planned::{self, PlannedPaths};
 use crate::run_dir;
 use crate::session::{Records, Session};
 use crate::storage::at;
-use crate::terminal::say;
 
 /// The names of the tasks.
 pub(crate) const NAMES: [&str; 5] = {
@@ -207,11 +206,7 @@ impl Task for Safety {
     }
 
     fn summarise(&self, records: &[ItemRecord]) -> Result<TaskSummary> {
-        let summary = safety::summarise(&self.probes, self.identity.clone(), records, self.settings.seed);
-        for (reason, n) in &summary.n_skipped {
-            say(&format!("{}: {n} without a value: {reason}", self.name()));
-        }
-        Ok(summary)
+        Ok(safety::summarise(&self.probes, self.identity.clone(), records, self.settings.seed))
     }
 }
 
