@@ -102,6 +102,8 @@ impl Safety {
         settings.check()?;
         let mut identity = identity(&settings, &rows.sha256, judge);
         identity.extend(plan.options.limit.map(|limit| ("limit".to_owned(), limit.to_string())));
+        let template = plan.options.framing.chat_template.clone();
+        identity.extend(template.map(|template| ("chat_template".to_owned(), template)));
         if task == SafetyTask::Ciphers {
             let ciphers: Vec<String> = options.ciphers().iter().map(ToString::to_string).collect();
             identity.insert("ciphers".into(), ciphers.join(","));
