@@ -1,7 +1,7 @@
 //! How well the rule judge tells a partial refusal from a full one: prints a table of its verdicts against people's.
 //!
 //! Argument: a JSONL file with `completion` and `final_label`, which is `1_full_compliance`, `2_full_refusal` or
-//! `3_partial_refusal` (XSTest's completions). The figures stand in `docs/experiments.md`.
+//! `3_partial_refusal` (`XSTest`'s completions). The figures stand in `docs/experiments.md`.
 
 use std::collections::BTreeMap;
 use std::error::Error;

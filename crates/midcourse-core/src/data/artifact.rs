@@ -1,4 +1,4 @@
-//! Attack prompts as their authors published them, in the artifact format of JailbreakBench (Chao et al. 2024).
+//! Attack prompts as their authors published them, in the artifact format of `JailbreakBench` (Chao et al. 2024).
 //!
 //! One JSON document: `{"parameters": {"method", …}, "jailbreaks": [{"goal", "prompt", "category", …}, …]}`. Every field but
 //! `goal` may be null or absent; a null `prompt` says that the authors' method found none for the goal. Responses that were

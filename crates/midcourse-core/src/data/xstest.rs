@@ -1,4 +1,4 @@
-//! Prompts that look alarming and are not, with their contrasts: the columns of XSTest (Röttger et al. 2024).
+//! Prompts that look alarming and are not, with their contrasts: the columns of `XSTest` (Röttger et al. 2024).
 //!
 //! CSV or JSONL with `prompt`, `type` and `label`, which is `safe` or `unsafe`; other columns are ignored. Types of the
 //! contrasts begin with `contrast_`.

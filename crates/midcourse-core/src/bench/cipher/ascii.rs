@@ -13,12 +13,11 @@ pub(super) fn decode(text: &str) -> Option<String> {
     let (mut said, mut n_units, mut n_stray) = (String::new(), 0, 0);
     for unit in text.split(|c: char| c.is_whitespace() || c == ',').filter(|unit| !unit.is_empty()) {
         n_units += 1;
-        match character(unit) {
-            Some(c) => said.push(c),
-            None => {
-                n_stray += 1;
-                said.push_str(unit);
-            }
+        if let Some(c) = character(unit) {
+            said.push(c);
+        } else {
+            n_stray += 1;
+            said.push_str(unit);
         }
     }
     if n_units == 0 { Some(said) } else { tolerated(n_units, n_stray, said) }

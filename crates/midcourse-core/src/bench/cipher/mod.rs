@@ -1,9 +1,9 @@
-//! Ciphers in which a goal is asked and the reply is read, as CipherChat does (Yuan et al. 2024, arXiv 2308.06463).
+//! Ciphers in which a goal is asked and the reply is read, as `CipherChat` does (Yuan et al. 2024, arXiv 2308.06463).
 //!
-//! What a cipher cannot carry is kept, as CipherChat keeps it: Caesar moves the 26 letters and leaves every other
+//! What a cipher cannot carry is kept, as `CipherChat` keeps it: Caesar moves the 26 letters and leaves every other
 //! character, Morse leaves characters that have no code; codes and Base64 carry all of Unicode. Nothing is refused. Morse
 //! knows no capitals and one width of space ([`Cipher::carried`]). What is asked of the model is said in plain words of
-//! our own (`cipher/*.txt`); CipherChat adds answers to harmful requests as examples, which have no place here.
+//! our own (`cipher/*.txt`); `CipherChat` adds answers to harmful requests as examples, which have no place here.
 //!
 //! Our spellings differ where a reply would be read wrongly: words of Morse are parted by `/` instead of a second space,
 //! and a line end has the code 10 instead of a line of its own.
@@ -39,7 +39,7 @@ pub enum Cipher {
     Base64,
 }
 
-/// How far CipherChat moves letters.
+/// How far `CipherChat` moves letters.
 const USUAL_SHIFT: u8 = 3;
 
 /// What a reply to an enciphered question is.
@@ -109,7 +109,7 @@ impl Cipher {
     }
 
     /// What a model is sent: what the cipher is and that it is to be answered in it, then the goal in the cipher. Stands
-    /// in the user's turn, so that any chat template takes it; CipherChat gives the first part as the system prompt.
+    /// in the user's turn, so that any chat template takes it; `CipherChat` gives the first part as the system prompt.
     pub fn question(self, goal: &str) -> String {
         let instruction = match self {
             Self::Plain => return goal.to_owned(),

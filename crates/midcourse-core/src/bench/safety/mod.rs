@@ -25,7 +25,7 @@ use super::Kind;
 pub enum SafetyTask {
     /// Harmless prompts that look alarming, and ordinary ones.
     OverRefusal,
-    /// The harmful prompts that XSTest sets against its harmless ones.
+    /// The harmful prompts that `XSTest` sets against its harmless ones.
     Contrast,
     /// Attack prompts of artifact files.
     Artifacts,

@@ -13,7 +13,7 @@ use crate::input::DataSource;
 use crate::plan::Lengths;
 use crate::storage::at;
 
-/// Tokens of a reply, as JailbreakBench asks for.
+/// Tokens of a reply, as `JailbreakBench` asks for.
 const REPLY_TOKENS: usize = 150;
 /// Lengths of forced prefixes.
 const LENGTHS: [usize; 5] = [0, 5, 10, 20, 40];
@@ -22,19 +22,19 @@ const LENGTHS: [usize; 5] = [0, 5, 10, 20, 40];
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct SafetyOptions {
-    /// Prompts with the columns of XSTest (prompt, type, label) for over_refusal and over_refusal_contrast
+    /// Prompts with the columns of `XSTest` (prompt, type, label) for `over_refusal` and `over_refusal_contrast`
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xstest: Option<PathBuf>,
-    /// Harmless rows in any format that eval reads, for over_refusal
+    /// Harmless rows in any format that eval reads, for `over_refusal`
     #[arg(long, value_name = "FILE|hf:…")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub benign: Option<DataSource>,
-    /// Attack prompts in the artifact format of JailbreakBench, for jailbreak_artifacts; several by commas
+    /// Attack prompts in the artifact format of `JailbreakBench`, for `jailbreak_artifacts`; several by commas
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attacks: Option<Vec<PathBuf>>,
-    /// Goals in any format that eval reads, such as goal,target, for jailbreak_ciphers
+    /// Goals in any format that eval reads, such as goal,target, for `jailbreak_ciphers`
     #[arg(long, value_name = "FILE|hf:…")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goals: Option<DataSource>,
@@ -43,7 +43,7 @@ pub(crate) struct SafetyOptions {
     #[arg(long, value_name = "CIPHER", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ciphers: Option<Vec<Cipher>>,
-    /// Harmful rows with responses, whose starts are forced, for jailbreak_prefills
+    /// Harmful rows with responses, whose starts are forced, for `jailbreak_prefills`
     #[arg(long, value_name = "FILE|hf:…")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefills: Option<DataSource>,
