@@ -65,8 +65,9 @@ fn rows(work: &Path) -> Result<PathBuf, String> {
     let pulled = pulled()?;
     for (file, taken) in FILES {
         let from = pulled.join(file);
-        let text = fs::read_to_string(&from)
-            .map_err(|error| format!("{}: {error}\nfetch it with `midcourse data pull general`", from.display()))?;
+        let text = fs::read_to_string(&from).map_err(|error| {
+            format!("{}: {error}\nfetch it with `midcourse data pull general`", from.display())
+        })?;
         let n = if taken == Taken::All { usize::MAX } else { N_ITEMS };
         let text: String = text.split_inclusive('\n').take(n).collect();
         fs::write(rows.join(file), text).map_err(|error| format!("{file}: {error}"))?;
@@ -124,7 +125,10 @@ fn time_peer(model: &Path, rows: &Path, (task, shots): (&str, &str)) -> Result<f
     let printed = printed.lines().last().unwrap_or_default().replace(": ", ":");
     let share = number(&printed, "cpu_share")?;
     if share < 0.8 {
-        crate::say(&format!("the peer got {:.0} % of the processor: measure again on an idle machine", 100.0 * share));
+        crate::say(&format!(
+            "the peer got {:.0} % of the processor: measure again on an idle machine",
+            100.0 * share
+        ));
     }
     number(&printed, "secs")
 }
@@ -177,7 +181,12 @@ impl Figures {
             }
         }
         if let Some(peer) = self.peer() {
-            let _ = write!(table, "\n  together           {:>8.1} s   lm-eval {peer:>8.1} s, {:.1} times ours", self.ours(), peer / self.ours());
+            let _ = write!(
+                table,
+                "\n  together           {:>8.1} s   lm-eval {peer:>8.1} s, {:.1} times ours",
+                self.ours(),
+                peer / self.ours()
+            );
         }
         let _ = write!(table, "\n  peak memory        {:>8.0} MB", self.peak_rss_mb);
         table
@@ -190,7 +199,11 @@ mod tests {
 
     #[test]
     fn tasks_are_compared_by_themselves_and_together() {
-        let figures = Figures { ours: [vec![10.0, 12.0], vec![9.0]], peer: [vec![33.0], vec![47.0]], peak_rss_mb: 900.4 };
+        let figures = Figures {
+            ours: [vec![10.0, 12.0], vec![9.0]],
+            peer: [vec![33.0], vec![47.0]],
+            peak_rss_mb: 900.4,
+        };
         let expected = concat!(
             r#"{"secs":20.00,"n_items":400,"tasks":{"hellaswag":{"secs":11.00,"lm-eval":{"secs":33.00,"speedup":3.00}},"#,
             r#""mmlu":{"secs":9.00,"lm-eval":{"secs":47.00,"speedup":5.22}}},"peak_rss_mb":900,"#,

@@ -109,7 +109,10 @@ fn what_texts_share_is_computed_once_and_last_tokens_never() {
     let branch = |id: usize, tokens: &[TokenId]| Branch { id, tokens: tokens.to_vec(), from: 5 };
     let trunk = vec![1, 2, 3, 4, 5];
     // Four letters after one question: no row of their own.
-    let letters = Bundle { trunk: trunk.clone(), branches: (0..4).map(|id| branch(id, &[7 + id as TokenId])).collect() };
+    let letters = Bundle {
+        trunk: trunk.clone(),
+        branches: (0..4).map(|id| branch(id, &[7 + id as TokenId])).collect(),
+    };
     assert_eq!(assess(&engine, std::slice::from_ref(&letters)).1.n_computed, 5);
     let texts = vec![branch(4, &[7, 8, 9]), branch(5, &[7, 8, 4]), branch(6, &[7, 3])];
     assert_eq!(assess(&engine, &[letters, Bundle { trunk, branches: texts }]).1.n_computed, 5 + 5 + 2);
@@ -138,6 +141,7 @@ fn what_does_not_fit_or_is_no_token_is_refused() {
     refused(vec![1, 2], vec![3], 0);
     refused(vec![1, 2], vec![3], 3);
     // The last token is not read.
-    let whole = Bundle { trunk: vec![1; context], branches: vec![Branch { id: 0, tokens: vec![1], from: context }] };
+    let whole =
+        Bundle { trunk: vec![1; context], branches: vec![Branch { id: 0, tokens: vec![1], from: context }] };
     assert_eq!(assess(&engine, &[whole]).0.found.len(), 1);
 }

@@ -68,7 +68,9 @@ fn compare_values(item: &Value, golden: &Value, (task, of): (&str, &str)) {
                 assert_near(-nats * number(&pair[1]), number(&pair[0]), 1e-3, &of);
             }
             ("perplexity", theirs) => assert_near(-value, number(theirs), 1e-3, &of),
-            (_, theirs) => assert_near(value, number(theirs), if task == "truthfulqa_mc2" { 1e-4 } else { 0.0 }, &of),
+            (_, theirs) => {
+                assert_near(value, number(theirs), if task == "truthfulqa_mc2" { 1e-4 } else { 0.0 }, &of)
+            }
         }
     }
 }
@@ -93,7 +95,8 @@ fn compare_figures(summary: &Value, golden: &Value, task: &str) {
 
 fn compare(model: &str) {
     let golden: Value =
-        serde_json::from_slice(&std::fs::read(testdata(&format!("golden/lm_eval/{model}.json"))).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(testdata(&format!("golden/lm_eval/{model}.json"))).unwrap())
+            .unwrap();
     let runs = golden["runs"].as_array().unwrap();
     assert!(runs.len() > 15);
     for (number, golden) in runs.iter().enumerate() {
@@ -102,8 +105,19 @@ fn compare(model: &str) {
         let (model, data) = (testdata(model), testdata("bench"));
         let (out, shots) = (fixture.path("run"), golden["shots"].to_string());
         run(&[
-            "bench", "--model", model.to_str().unwrap(), "--data", data.to_str().unwrap(), "--tasks", task, "--shots",
-            &shots, "--out", out.to_str().unwrap(), "--threads", "1",
+            "bench",
+            "--model",
+            model.to_str().unwrap(),
+            "--data",
+            data.to_str().unwrap(),
+            "--tasks",
+            task,
+            "--shots",
+            &shots,
+            "--out",
+            out.to_str().unwrap(),
+            "--threads",
+            "1",
         ])
         .done();
         let (items, theirs) = (records(&fixture, "run/items.jsonl"), golden["items"].as_array().unwrap());

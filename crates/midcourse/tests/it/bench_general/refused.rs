@@ -7,9 +7,11 @@ const PIQA: &str = r#"{"goal":"keep a door open","sol1":"Ask it.","sol2":"Use a 
 
 /// Runs a task on the rows of the fixture's directory `rows`.
 fn bench(fixture: &Fixture, more: &[&str]) -> Output {
-    let (script, rows) = (format!("scripted:{}", fixture.path("script.jsonl").display()), fixture.path("rows"));
+    let (script, rows) =
+        (format!("scripted:{}", fixture.path("script.jsonl").display()), fixture.path("rows"));
     let out = fixture.path("out");
-    let mut args = vec!["bench", "--model", &script, "--data", rows.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let mut args =
+        vec!["bench", "--model", &script, "--data", rows.to_str().unwrap(), "--out", out.to_str().unwrap()];
     args.extend(more);
     run(&args)
 }
@@ -47,8 +49,14 @@ fn tasks_and_files_that_are_not_there() {
 fn rows_that_cannot_be_asked() {
     let wrong = |line: &str| format!("{PIQA}\n{line}\n");
     for (line, named) in [
-        (r#"{"goal":"g","sol1":"a","label":0}"#, "piqa.validation.jsonl:2: task piqa: the column `sol2` is missing"),
-        (r#"{"goal":"g","sol1":"a","sol2":"b","label":7}"#, "piqa.validation.jsonl:2: task piqa: expected the right answer among 2 choices"),
+        (
+            r#"{"goal":"g","sol1":"a","label":0}"#,
+            "piqa.validation.jsonl:2: task piqa: the column `sol2` is missing",
+        ),
+        (
+            r#"{"goal":"g","sol1":"a","sol2":"b","label":7}"#,
+            "piqa.validation.jsonl:2: task piqa: expected the right answer among 2 choices",
+        ),
         ("[1]", "piqa.validation.jsonl:2: expected a JSON object"),
         ("{\"goal\"", "piqa.validation.jsonl:2: expected a JSON object"),
     ] {
@@ -80,7 +88,10 @@ fn task_files_that_are_wrong() {
     for (text, named) in [
         (file("question = \"x\""), "own.toml:4: unknown field `question`"),
         (file("prompt = \"{{ q \"\nchoices = [\"a\", \"b\"]\ncorrect = \"0\""), "own.toml:4: `prompt`"),
-        (file("prompt = \"{{ missing }}\"\nchoices = [\"a\", \"b\"]\ncorrect = \"0\""), "own.toml:4: `prompt`"),
+        (
+            file("prompt = \"{{ missing }}\"\nchoices = [\"a\", \"b\"]\ncorrect = \"0\""),
+            "own.toml:4: `prompt`",
+        ),
     ] {
         fixture.write("own.toml", text);
         refused(&fixture, &["--tasks", own.to_str().unwrap()], 3, &[named]);
@@ -96,6 +107,14 @@ fn a_model_that_cannot_be_loaded_or_was_another() {
     fixture.write("rows/piqa.validation.jsonl", PIQA.replace("wedge", "stone"));
     refused(&fixture, &["--resume"], 5, &["task piqa: data_sha256"]);
     let model = testdata("no-model");
-    let output = run(&["bench", "--model", model.to_str().unwrap(), "--tasks", "piqa", "--data", fixture.path("rows").to_str().unwrap()]);
+    let output = run(&[
+        "bench",
+        "--model",
+        model.to_str().unwrap(),
+        "--tasks",
+        "piqa",
+        "--data",
+        fixture.path("rows").to_str().unwrap(),
+    ]);
     assert_eq!(output.code, 3, "{}", output.stderr);
 }
