@@ -122,7 +122,7 @@ impl BenchRun {
     fn recover(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
         let records: Vec<ItemRecord> = self.dir.recover(ITEMS)?;
         let mut recorded: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for record in records {
+        for record in records.into_iter().filter(|record| !has_failed(record)) {
             recorded.entry(record.task).or_default().insert(record.item);
         }
         Ok(recorded)
@@ -160,4 +160,9 @@ impl BenchRun {
         say(&format!("measured {} items in {:.0} s", all.len(), cost.wall_secs));
         Ok(summary)
     }
+}
+
+/// Whether the model could not be asked: a run that goes on tries again.
+fn has_failed(record: &ItemRecord) -> bool {
+    record.detail["finding"] == "failed"
 }

@@ -109,7 +109,7 @@ fn rate(records: &[&ItemRecord], metric: &str, seed: u64) -> MetricSummary {
     MetricSummary {
         metric: String::new(),
         better: Better::Lower,
-        scale: Scale::Linear,
+        scale: Scale::Share,
         value,
         stderr: None,
         ci,

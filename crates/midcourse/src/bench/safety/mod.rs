@@ -31,7 +31,6 @@ use crate::planned::{self, PlannedPaths};
 use crate::run_dir;
 use crate::session::{Records, Session};
 use crate::storage::at;
-use crate::terminal::say;
 
 /// The names of the tasks.
 pub(crate) const NAMES: [&str; 5] = {
@@ -103,6 +102,8 @@ impl Safety {
         settings.check()?;
         let mut identity = identity(&settings, &rows.sha256, judge);
         identity.extend(plan.options.limit.map(|limit| ("limit".to_owned(), limit.to_string())));
+        let template = plan.options.framing.chat_template.clone();
+        identity.extend(template.map(|template| ("chat_template".to_owned(), template)));
         if task == SafetyTask::Ciphers {
             let ciphers: Vec<String> = options.ciphers().iter().map(ToString::to_string).collect();
             identity.insert("ciphers".into(), ciphers.join(","));
@@ -207,11 +208,7 @@ impl Task for Safety {
     }
 
     fn summarise(&self, records: &[ItemRecord]) -> Result<TaskSummary> {
-        let summary = safety::summarise(&self.probes, self.identity.clone(), records, self.settings.seed);
-        for (reason, n) in &summary.n_skipped {
-            say(&format!("{}: {n} without a value: {reason}", self.name()));
-        }
-        Ok(summary)
+        Ok(safety::summarise(&self.probes, self.identity.clone(), records, self.settings.seed))
     }
 }
 
