@@ -1,5 +1,6 @@
 //! One file a command: straight glue from arguments to results.
 
+mod compare;
 mod data;
 mod demo;
 mod eval;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         Command::Serve(args) => serve::run(&args),
         Command::Export(command) => export::run(&command),
         Command::Demo(args) => demo::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Report { run } => pages::run(&run),
         Command::Data(command) => data::run(&command),
         Command::Models { command, json } => models::run(command.as_ref(), json),

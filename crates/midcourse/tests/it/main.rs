@@ -8,6 +8,7 @@
 
 mod adapters;
 mod commands;
+mod compare;
 mod data_parquet;
 mod data_prompts;
 mod data_split;
