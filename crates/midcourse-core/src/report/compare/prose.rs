@@ -73,7 +73,8 @@ fn decimals(value: f64) -> usize {
 
 /// Decimals of a measure's differences.
 fn decimals_of(measure: &Measure, change: &Change) -> usize {
-    if measure.scale.is_share() { 1 } else { decimals(change.difference.figures[0]) }
+    let [first, second] = change.difference.figures;
+    if measure.scale.is_share() { 1 } else { decimals(first.abs().max(second.abs())) }
 }
 
 /// `+41.2` and `[36.0, 46.1]`.
