@@ -200,7 +200,11 @@ mod tests {
             .iter()
             .flat_map(|compared| [sentence(&comparison, compared), clear(compared)])
             .collect();
-        expect![[r#""#]].assert_eq(&said.join("\n"));
+        expect![[r#"
+            Corr_mean +59.0 points [51.9, 69.1]; False corrections ±0.0 [−30.8, 30.8]: no change detected; Plain refusals of harmful prompts +59.0 [51.9, 69.1]; Plain refusals of harmless prompts ±0.0 [−30.8, 30.8]: no change detected; hellaswag +2.0 [−1.2, 5.8]: no change detected, would have seen 4.8; piqa ±0.0 [−1.8, 1.8]: no change detected; perplexity +0.42 [0.33, 0.51]: worse; over_refusal +6.7 [2.8, 12.6]: worse; jailbreak_artifacts −39.0 [−48.4, −29.2]
+            clear among 11 measures: better: corr_mean, corr@10, corr@40, plain_refusal/harmful, jailbreak_artifacts; worse: perplexity, over_refusal
+            Corr_mean +4.0 points [0.0, 7.9]: no change detected, would have seen 4.6; False corrections ±0.0 [−30.8, 30.8]: no change detected; Plain refusals of harmful prompts +4.0 [0.0, 7.9]: no change detected, would have seen 4.6; Plain refusals of harmless prompts ±0.0 [−30.8, 30.8]: no change detected; hellaswag +0.5 [−0.8, 3.4]: no change detected, would have seen 2.4; piqa ±0.0 [−1.8, 1.8]: no change detected; perplexity +0.12 [0.10, 0.15]: worse; over_refusal +2.5 [0.0, 7.2]: no change detected, would have seen 4.0; jailbreak_artifacts −11.0 [−18.6, −6.0]
+            clear among 11 measures: better: jailbreak_artifacts; worse: perplexity"#]].assert_eq(&said.join("\n"));
     }
 
     /// Every number changes its sign, and nothing else.
