@@ -159,6 +159,11 @@ impl JudgePlan {
         self.name == RuleJudge::NAME
     }
 
+    /// Whether a model is asked what it is asked when no prompt is named.
+    pub(crate) fn asks_usual_prompt(&self) -> bool {
+        self.prompt.as_deref() == Some(DEFAULT_PROMPT)
+    }
+
     /// The judge, known but not loaded.
     pub(crate) fn identify(&self) -> Result<KnownJudge> {
         let (Some(prompt), Some(thresholds)) = (&self.prompt, self.thresholds) else {

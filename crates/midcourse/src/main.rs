@@ -6,6 +6,7 @@
 mod adapted;
 mod adapter_notes;
 mod args;
+mod bench;
 mod calibration;
 mod card;
 mod catalogue;
@@ -28,6 +29,7 @@ mod options;
 mod pages;
 mod pairs;
 mod plan;
+mod planned;
 mod progress;
 mod run;
 mod run_dir;

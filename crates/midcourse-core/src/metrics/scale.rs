@@ -31,7 +31,7 @@ impl Scale {
     }
 
     /// How fast the figure changes with the mean.
-    pub(super) fn slope(self, mean: f64) -> f64 {
+    pub(crate) fn slope(self, mean: f64) -> f64 {
         match self {
             Self::Share | Self::Linear => 1.0,
             Self::Exp => mean.exp(),

@@ -5,6 +5,7 @@
 //! comes from models and data is hostile: it reaches a page only through the wrappers of [`escape`], and in
 //! the browser of a page (`browser.js`) only through `textContent`.
 
+pub mod bench;
 mod braille;
 mod browser;
 pub mod compare;

@@ -162,7 +162,8 @@ fn uniform(rng: &mut ChaCha8Rng) -> f64 {
 /// What the loss changes by with every value of an adapter, in the order of [`Lora::tensors`].
 #[derive(Debug, Clone)]
 pub struct Gradients<T = f32> {
-    pub(super) values: Vec<Vec<T>>,
+    /// One vector a matrix, in the order of [`Lora::tensors`].
+    pub values: Vec<Vec<T>>,
 }
 
 impl<T: Real> Gradients<T> {

@@ -1,5 +1,6 @@
 //! One file a command: straight glue from arguments to results.
 
+mod bench;
 mod compare;
 mod data;
 mod demo;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         Command::Judge(args) => judge::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Export(command) => export::run(&command),

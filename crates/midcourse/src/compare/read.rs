@@ -6,19 +6,14 @@ use anyhow::Result;
 use midcourse_core::bench::{BenchSummary, ItemRecord, SUMMARY_SCHEMA, TaskSummary};
 use midcourse_core::compare::{Evaluation, Measured, of_bench, of_evaluation};
 
+use crate::bench::{ITEMS, SUMMARY};
 use crate::evaluated::Evaluated;
 use crate::failure::Failure;
 use crate::judges::JudgeIdentity;
 use crate::pages::{read_json, read_manifest};
+use crate::run_dir::JUDGE;
 use crate::train::pages::is_training;
 use crate::{model, run_dir};
-
-/// Records of a benchmark run.
-const ITEMS: &str = "items.jsonl";
-/// What they come to.
-const SUMMARY: &str = "summary.json";
-/// Lies in what another judge says of a run.
-const JUDGE: &str = "judge.json";
 
 /// A run, and what it is called where the user does not say.
 pub(super) struct Recorded {

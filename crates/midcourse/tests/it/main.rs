@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod adapters;
+mod bench_general;
+mod bench_safety;
 mod commands;
 mod compare;
 mod data_parquet;
