@@ -9,6 +9,7 @@ use midcourse_engine::local::DtypeChoice;
 use midcourse_engine::weights::export::{ModelFormat, Precision};
 
 use crate::bench::BenchOptions;
+use crate::compare::CompareArgs;
 use crate::endpoint::EndpointOptions;
 use crate::framing::FramingOptions;
 use crate::input::DataSource;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Export(ExportCommand),
     /// The whole story on a harmless sample set: fetch a small model, make preferences, train, measure before and after
     Demo(DemoArgs),
+    /// Compare finished runs with the first of them: paired differences with intervals, gates, one page
+    Compare(CompareArgs),
     /// Make the pages of a finished run again
     Report {
         /// Directory of the run

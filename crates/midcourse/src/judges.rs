@@ -295,6 +295,11 @@ impl JudgeIdentity {
         hex(&hash.finalize())
     }
 
+    /// Its name and the start of its fingerprint, for people to tell judges by.
+    pub(crate) fn summary(&self) -> String {
+        format!("{} ({})", self.id, &self.fingerprint()[..8])
+    }
+
     /// Whether both are the same judge.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.fingerprint() == other.fingerprint()

@@ -9,7 +9,7 @@ mod bench;
 mod change;
 mod evaluation;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod gate;
 mod measure;
 mod record;

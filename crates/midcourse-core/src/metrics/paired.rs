@@ -5,8 +5,8 @@
 //! The interval is the studentised bootstrap of the difference (Davison and Hinkley 1997, §5.2), its error by the delta
 //! method from the difference of what a prompt pulls in the two runs. Where all prompts differ alike nothing is left to
 //! draw from: the interval is then as wide as what n prompts without an exception leave open, 1 − 0.025^(1/n). Where few
-//! differ the bootstrap runs off; no interval of shares reaches beyond what the intervals of the two rates leave for a
-//! difference. And where few differ it holds 0 too seldom, so an interval holds 0 whenever the test of
+//! differ the bootstrap runs off: a difference of shares is what was gained less what was lost, and no interval reaches
+//! beyond what the intervals of these two leave for it. And where few differ it holds 0 too seldom, so an interval holds 0 whenever the test of
 //! [`exchange`], which errs at no rate, finds nothing. Why: `docs/adr/0020-comparing-runs.md`.
 //!
 //! Swapped runs give the negated difference and the mirrored interval, bit for bit: every draw depends on the order of
@@ -124,9 +124,27 @@ impl Both {
         if error >= NO_ERROR && self.n_differing() >= MANY {
             return Some([low, high]);
         }
-        let [first, second] = [estimate(&self.tables[0], seed)?.ci, estimate(&self.tables[1], seed)?.ci];
-        let [low, high] = [low.max(second[0] - first[1]), high.min(second[1] - first[0])];
+        let [gained, lost] = [1.0, -1.0].map(|sign| self.shifted(sign));
+        let [gained, lost] = [estimate(&gained, seed)?.ci, estimate(&lost, seed)?.ci];
+        let [low, high] = [low.max(gained[0] - lost[1]), high.min(gained[1] - lost[0])];
         Some([low.min(difference), high.max(difference)])
+    }
+
+    /// By how much the second run's rate is above the first's, prompt by prompt, where it is; or below, with a negative
+    /// sign. A prompt counts as it does in both runs on average.
+    fn shifted(&self, sign: f64) -> Table {
+        let shift = |(first, second): (&Paths, &Paths)| {
+            let judged = f64::midpoint(first.judged, second.judged);
+            let by = first.rate().zip(second.rate()).map_or(0.0, |(first, second)| second - first);
+            Paths { corrected: (sign * by).max(0.0) * judged, judged }
+        };
+        let [first, second] = &self.tables;
+        Table::of_rows(
+            first
+                .rows()
+                .zip(second.rows())
+                .map(|(first, second)| first.iter().zip(second).map(shift).collect()),
+        )
     }
 
     fn studentised(&self, (difference, error): (f64, f64), seed: u64) -> [f64; 2] {

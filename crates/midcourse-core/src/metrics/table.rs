@@ -88,6 +88,12 @@ impl Table {
         [first, second].map(|cells| Self { cells, n_lengths: 1 })
     }
 
+    /// The table of rows that are there already.
+    pub(super) fn of_rows(rows: impl Iterator<Item = Vec<Paths>>) -> Self {
+        let rows: Vec<Vec<Paths>> = rows.collect();
+        Self { n_lengths: rows.first().map_or(0, Vec::len), cells: rows.concat() }
+    }
+
     /// The table of one column whose rows are weighed counts; rows without weight are left out.
     pub(super) fn of_weighed(rows: impl IntoIterator<Item = Paths>) -> Self {
         let mut cells: Vec<Paths> = rows.into_iter().filter(|row| row.judged > 0.0).collect();

@@ -1,6 +1,7 @@
 //! One file a command: straight glue from arguments to results.
 
 mod bench;
+mod compare;
 mod data;
 mod demo;
 mod eval;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         Command::Serve(args) => serve::run(&args),
         Command::Export(command) => export::run(&command),
         Command::Demo(args) => demo::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Report { run } => pages::run(&run),
         Command::Data(command) => data::run(&command),
         Command::Models { command, json } => models::run(command.as_ref(), json),

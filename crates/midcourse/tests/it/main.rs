@@ -10,6 +10,7 @@ mod adapters;
 mod bench_general;
 mod bench_safety;
 mod commands;
+mod compare;
 mod data_parquet;
 mod data_prompts;
 mod data_split;
