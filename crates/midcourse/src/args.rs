@@ -188,6 +188,7 @@ const TRAINING: &str = "The prompt of a ranking, the response that its answers s
 /// Arguments of `midcourse bench`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = BENCHMARKS)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are given or not")]
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub options: BenchOptions,

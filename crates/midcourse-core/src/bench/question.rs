@@ -284,13 +284,13 @@ impl Asked {
     fn texts(&self) -> Vec<String> {
         match self {
             Self::Choices { prompt, choices, correct } => {
-                [&[prompt.clone()], choices.as_slice(), &[format!("{correct:?}")]].concat()
+                [std::slice::from_ref(prompt), choices, &[format!("{correct:?}")]].concat()
             }
             Self::Contexts { contexts, target, correct } => {
                 [contexts.as_slice(), &[target.clone(), correct.to_string()]].concat()
             }
             Self::Continuation { prompt, target } => vec![prompt.clone(), target.clone()],
-            Self::Written { prompt, targets } => [&[prompt.clone()], targets.as_slice()].concat(),
+            Self::Written { prompt, targets } => [std::slice::from_ref(prompt), targets.as_slice()].concat(),
             Self::Rolling { text } => vec![text.clone()],
         }
     }

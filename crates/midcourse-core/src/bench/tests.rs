@@ -42,7 +42,11 @@ fn every_built_in_task_is_well_formed() {
 fn mmlu_asks_with_its_subject_and_its_shots() {
     let shot = json!({"subject": "board_games", "question": " Who moves first? ", "choices": ["White", "Black", "Both", "Nobody"], "answer": 0});
     let asked = json!({"subject": "board_games", "question": "How many squares?", "choices": ["8", "16", "32", "64"], "answer": 3});
-    check("mmlu", &[shot], &asked, &expect![[r#"
+    check(
+        "mmlu",
+        &[shot],
+        &asked,
+        &expect![[r#"
         The following are multiple choice questions (with answers) about board games.
 
         Who moves first?
@@ -57,7 +61,8 @@ fn mmlu_asks_with_its_subject_and_its_shots() {
         B. 16
         C. 32
         D. 64
-        Answer:| A| B| C| D|"#]]);
+        Answer:| A| B| C| D|"#]],
+    );
 }
 
 #[test]
@@ -66,33 +71,53 @@ fn hellaswag_is_cleaned_as_the_reference_cleans_it() {
         "activity_label": "Baking", "ctx_a": "How to bake [title] Mix [step] the flour.", "ctx_b": "a Baker",
         "endings": ["[substeps] stirs.", " waits  long."], "label": "1",
     });
-    check("hellaswag", &[], &asked, &expect!["Baking: How to bake. Mix the flour. A baker|  stirs.| waits long.|"]);
+    check(
+        "hellaswag",
+        &[],
+        &asked,
+        &expect!["Baking: How to bake. Mix the flour. A baker|  stirs.| waits long.|"],
+    );
 }
 
 #[test]
 fn winogrande_scores_the_rest_of_the_sentence() {
     let asked = json!({"sentence": "Ann helped Bo because _ was tired.", "option1": "Ann", "option2": "Bo", "answer": "2"});
-    check("winogrande", std::slice::from_ref(&asked), &asked, &expect![[r#"
+    check(
+        "winogrande",
+        std::slice::from_ref(&asked),
+        &asked,
+        &expect![[r#"
         Ann helped Bo because Bo was tired.
 
         Ann helped Bo because Ann| was tired.|
         ---
         Ann helped Bo because Bo was tired.
 
-        Ann helped Bo because Bo| was tired.|"#]]);
+        Ann helped Bo because Bo| was tired.|"#]],
+    );
 }
 
 #[test]
 fn the_last_word_and_a_written_answer() {
-    check("lambada", &[], &json!({"text": "She put the kettle on the stove"}), &expect!["She put the kettle on the| stove|"]);
+    check(
+        "lambada",
+        &[],
+        &json!({"text": "She put the kettle on the stove"}),
+        &expect!["She put the kettle on the| stove|"],
+    );
     let asked = json!({"question": "who wrote it", "answer": ["Ann", "Bo"]});
-    check("nq_open", std::slice::from_ref(&asked), &asked, &expect![[r#"
+    check(
+        "nq_open",
+        std::slice::from_ref(&asked),
+        &asked,
+        &expect![[r#"
         Answer these questions:
 
         Q: who wrote it?
         A: Ann
         Q: who wrote it?
-        A:||"#]]);
+        A:||"#]],
+    );
 }
 
 #[test]

@@ -70,7 +70,8 @@ mod tests {
 
             hellaswag: 1 item longer than the model's context, their start was cut off
             over_refusal: 2 items without figures: the judge could not tell
-        "#]].assert_eq(&terminal(&fixture::report(&summary), 80, Colour::Off));
+        "#]]
+        .assert_eq(&terminal(&fixture::report(&summary), 80, Colour::Off));
     }
 
     #[test]
