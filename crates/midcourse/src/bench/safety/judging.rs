@@ -55,7 +55,7 @@ impl<'a> Replies<'a> {
         for item in self.task.items.iter().filter(|item| !work.is_done(&item.id)) {
             match self.know(item)? {
                 Known::Finding(finding, reply) => {
-                    known.push(self.record(item, &finding, reply.as_ref(), None))
+                    known.push(self.record(item, &finding, reply.as_ref(), None));
                 }
                 Known::Open(reply) => open.push(reply),
             }

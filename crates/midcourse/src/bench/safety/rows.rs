@@ -110,8 +110,8 @@ fn say_what_is_there(probes: &Probes) {
         0 => String::new(),
         n => format!(", {n} of them without an attack prompt: counted, never sent"),
     };
-    let skipped: String =
-        probes.n_skipped.iter().map(|(reason, n)| format!(", {n} left out ({reason})")).collect();
+    let skipped = probes.n_skipped.iter().map(|(reason, n)| format!(", {n} left out ({reason})"));
+    let skipped = skipped.collect::<Vec<_>>().concat();
     let line = format!("{}: {} probes{unsent}{skipped}", probes.task.name(), probes.probes.len());
     say(&strip_controls(&line));
 }
