@@ -18,7 +18,8 @@ cargo xtask test-servers [NAME…]            the same evaluation embedded and t
 cargo xtask perf eval [--peers] [--json]    how fast an evaluation runs, against its peers
 cargo xtask perf dtype                      what each form of the weights costs, on a larger model
 cargo xtask perf synth [--json]             how fast preference pairs are written, and in how much memory
-cargo xtask perf train [--peers] [--json]   how fast a ranking is trained on, against TRL";
+cargo xtask perf train [--peers] [--json]   how fast a ranking is trained on, against TRL
+cargo xtask perf bench [--peers] [--json]   how fast choices are scored, against lm-evaluation-harness";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -2,11 +2,13 @@
 //! `cargo xtask perf dtype`: what each form of the weights costs.
 //! `cargo xtask perf synth`: the same of making preferences, and how fast pairs are written and in how much memory.
 //! `cargo xtask perf train`: how fast a ranking is trained on, and how fast TRL does the same.
+//! `cargo xtask perf bench`: how fast choices are scored, and how fast lm-evaluation-harness does the same.
 //!
 //! The engine's own programs measure themselves against candle's product; the peer is a script in `perf/peers`. With
 //! a peer the two take turns (ours, peer, ours, peer, ours), because a machine's speed drifts: only what was
 //! timed in one run is compared.
 
+mod bench;
 mod dtype;
 mod figures;
 mod pairs;
@@ -18,7 +20,7 @@ use std::process::{Command, Stdio};
 use figures::{Figures, OurRun, PeerRun};
 
 const USAGE: &str =
-    "usage: cargo xtask perf eval|synth|train [--peers] [--json]\n       cargo xtask perf dtype";
+    "usage: cargo xtask perf eval|synth|train|bench [--peers] [--json]\n       cargo xtask perf dtype";
 
 /// A program of the engine that is timed, and the script that does the same work with other tools.
 struct Work {
@@ -57,6 +59,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         let figures = train::measure(peers)?;
         return print(&if output == Output::Json { figures.json() } else { figures.table() });
     }
+    if let Some((_, flags)) = arguments.split_first().filter(|(what, _)| *what == "bench") {
+        let (peers, output) = options(flags)?;
+        let figures = bench::measure(peers)?;
+        return print(&if output == Output::Json { figures.json() } else { figures.table() });
+    }
     let (work, peers, output) = parse(arguments)?;
     let figures = measure(work, peers)?;
     let pairs = if work.example == SYNTH.example { Some(pairs::measure()?) } else { None };
@@ -90,7 +97,7 @@ fn parse(arguments: &[String]) -> Result<(&'static Work, Peers, Output), String>
     let work = match what.as_str() {
         "eval" => &EVAL,
         "synth" => &SYNTH,
-        _ => return Err(format!("perf {what}: expected eval, synth, train or dtype\n{USAGE}")),
+        _ => return Err(format!("perf {what}: expected eval, synth, train, bench or dtype\n{USAGE}")),
     };
     let (peers, output) = options(flags)?;
     Ok((work, peers, output))
@@ -181,7 +188,7 @@ mod tests {
         }
         for (line, problem) in [
             ("", "usage"),
-            ("learn", "expected eval, synth, train or dtype"),
+            ("learn", "expected eval, synth, train, bench or dtype"),
             ("eval --peer", "expected --peers"),
             ("synth --quick", "expected --peers"),
         ] {

@@ -233,6 +233,63 @@ pub trait Score {
     ) -> std::result::Result<Vec<Scored>, BoxError>;
 }
 
+/// Texts that begin alike, and what of them is to be scored.
+///
+/// What is said of a branch depends on its trunk and its tokens alone, not on the branches beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// The tokens with which all texts begin, at least one.
+    pub trunk: Vec<TokenId>,
+    /// How the texts go on.
+    pub branches: Vec<Branch>,
+}
+
+/// A text of a [`Bundle`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branch {
+    /// The caller's name for it, unique in an assessment.
+    pub id: usize,
+    /// The tokens after the trunk; none where the trunk is the whole text.
+    pub tokens: Vec<TokenId>,
+    /// Number of the first token that is scored, counted from the start of the trunk; at least 1.
+    pub from: usize,
+}
+
+/// How likely a model finds the end of a text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Assessed {
+    /// The id of its [`Branch`].
+    pub id: usize,
+    /// Sum of the natural-log probabilities of the scored tokens.
+    pub logp: f64,
+    /// Whether every scored token is the likeliest in its place.
+    pub is_greedy: bool,
+}
+
+/// Where texts come from and where their likelihoods go.
+pub trait Assessment {
+    /// The next bundle, or none when there is none left.
+    fn next(&mut self) -> Option<Bundle>;
+
+    /// Whether bundles that have not begun should be left alone.
+    fn stopping(&self) -> bool;
+
+    /// Takes what was found of branches; it is recorded when this returns.
+    fn take(&mut self, assessed: Vec<Assessed>) -> std::result::Result<(), BoxError>;
+
+    /// Called as work is done, for progress displays.
+    fn progress(&mut self, so_far: Usage);
+}
+
+/// A model that tells how likely it finds given texts.
+pub trait Assess {
+    /// Scores every branch of every bundle of `assessment`.
+    ///
+    /// # Errors
+    /// When a text does not fit the context, the model's numbers are not finite, or it tells no probabilities.
+    fn assess(&self, assessment: &mut dyn Assessment) -> std::result::Result<Usage, BoxError>;
+}
+
 /// A conversation that waits for its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {

@@ -25,6 +25,14 @@ pub enum Error {
         /// What was expected and what was found.
         problem: FileProblem,
     },
+    /// A field of a document that has no rows.
+    #[error("{file}: {problem}")]
+    Field {
+        /// The file as the user named it.
+        file: String,
+        /// What was expected and what was found.
+        problem: RowProblem,
+    },
     /// A chat template cannot be compiled or rendered.
     #[error("chat template of {model}: {problem}")]
     Template {
@@ -65,6 +73,26 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
+    /// A file that defines a benchmark's task cannot be used.
+    #[error("{file}:{line}: {problem}")]
+    TaskFile {
+        /// The file as the user named it; of a task that is built in its name.
+        file: String,
+        /// Line, counted from 1.
+        line: usize,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// A row cannot be asked as its benchmark's task says.
+    #[error("{place}: {problem}")]
+    TaskRow {
+        /// File and line of the row.
+        place: String,
+        /// The task, what was expected and what was found.
+        problem: String,
+        /// What to do next.
+        hint: String,
+    },
     /// A file of triggers or of refusal openers holds none.
     #[error("{file}: expected a text on a line of its own, found {found}")]
     NoTriggers {
@@ -72,6 +100,12 @@ pub enum Error {
         file: String,
         /// What it holds instead.
         found: &'static str,
+    },
+    /// Runs that have no measure in common.
+    #[error("nothing can be compared: {reasons}")]
+    NothingToCompare {
+        /// Why, measure by measure.
+        reasons: String,
     },
     /// A setting of the plan makes no sense.
     #[error("{field}: {problem}")]
@@ -89,16 +123,21 @@ impl Error {
     /// What the user can do next, in one sentence.
     pub fn hint(&self) -> &str {
         match self {
-            Self::Row { problem, .. } => problem.hint(),
+            Self::Row { problem, .. } | Self::Field { problem, .. } => problem.hint(),
             Self::DataFile { problem, .. } => problem.hint(),
             Self::JudgePrompt { .. } => {
                 "a prompt for judges holds {{continuation}} or {{response}}, and may hold {{prompt}}, {{prefix}} and {{fence}}"
             }
+            Self::TaskFile { .. } => "docs/tasks.md describes the fields of a task and shows one",
             Self::NoTriggers { .. } => {
                 "write one trigger or opener a line; blank lines and lines that begin with # are left out"
             }
+            Self::NothingToCompare { .. } => {
+                "compare runs of the same data, mode, judge and settings; the model and its adapter may differ"
+            }
             Self::Template { hint, .. }
             | Self::TemplateCannot { hint, .. }
+            | Self::TaskRow { hint, .. }
             | Self::Prefill { hint, .. }
             | Self::Setting { hint, .. } => hint,
         }
@@ -248,6 +287,12 @@ pub enum RowProblem {
         /// What stands there.
         found: String,
     },
+    /// A prompt of which nobody can tell whether it may be answered.
+    #[error("the field `label` must be safe or unsafe, found `{found}`")]
+    UnknownSafety {
+        /// What stands there.
+        found: String,
+    },
     /// A text with U+0000 in it, where many servers would end it.
     #[error("the field `{field}` holds the character U+0000")]
     NulInText {
@@ -289,6 +334,7 @@ impl RowProblem {
                 "add the answer as the last message or as `response`, or remove the row"
             }
             Self::UnknownLabel { .. } => "correct the label, or leave it empty for a row without one",
+            Self::UnknownSafety { .. } => "correct the label, or remove the row",
             Self::NulInText { .. } => "remove the character or the row",
         }
     }
@@ -301,6 +347,9 @@ pub enum FileProblem {
     /// No rows at all.
     #[error("the file holds no rows")]
     NoRows,
+    /// An artifact without attacks.
+    #[error("the file holds no attacks: `jailbreaks` is empty")]
+    NoAttacks,
     /// Rows, but none to begin a harmful answer with.
     #[error("no response is unsafe (rows: {n_rows})")]
     NoHarm {
@@ -325,7 +374,7 @@ impl FileProblem {
     /// What the user can do next, in one sentence.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::NoRows => "check that the file was written to its end",
+            Self::NoRows | Self::NoAttacks => "check that the file was written to its end",
             Self::NoHarm { .. } => "harmless rows are given in midcourse's own format (`prompt`, `response`)",
             Self::JsonArray => "`jq -c '.[]' FILE > rows.jsonl` writes one object a line",
             Self::Compressed { .. } => {

@@ -3,9 +3,12 @@
 //! This crate says *what* is measured: samples, prefixes, trials, verdicts, rates. It does no input or
 //! output and reads no clock, no environment and no global randomness; a model is a trait
 //! ([`engine::Continue`]). Modules depend on each other one way: [`chat`] and
-//! [`data`], then [`template`], [`engine`], [`judge`], [`metrics`], [`eval`], [`synth`], [`train`], [`report`].
+//! [`data`], then [`template`], [`engine`], [`judge`], [`metrics`], [`eval`], [`synth`], [`train`], [`bench`], [`compare`],
+//! [`report`].
 
+pub mod bench;
 pub mod chat;
+pub mod compare;
 pub mod data;
 pub mod engine;
 pub mod eval;

@@ -3,14 +3,15 @@
 //! A script is JSONL of `{"match": TEXT, "continuations": [TEXT, …]}`. A path whose conversation contains
 //! `match` (the first row that fits wins) draws one of the continuations with its own seed, word by word. The
 //! tokens are bytes, with three control tokens; nothing is computed. What it samples depends on tree and seed
-//! alone, as with any engine. Asked how likely a token is, it counts the continuations that begin with it.
+//! alone, as with any engine. Asked how likely a token is, it counts the continuations that begin with it; asked how
+//! likely a text is, those that begin with its scored part, and one more of two that nobody has written.
 
 use std::ops::Range;
 use std::path::Path;
 
 use midcourse_core::engine::{
-    BoxError, Continue, Finish, Forest, Fork, Grown, Growth, PathSpec, Sampling, Score, Scored, TokenId,
-    Tree, Usage, Weigh,
+    Assess, Assessed, Assessment, BoxError, Branch, Bundle, Continue, Finish, Forest, Fork, Grown, Growth,
+    PathSpec, Sampling, Score, Scored, TokenId, Tree, Usage, Weigh,
 };
 use midcourse_core::template::{ChatTemplate, Encoding, SpecialTokens, TokenizeError, Tokenizer};
 use serde::Deserialize;
@@ -147,6 +148,31 @@ impl Score for Scripted {
 
     fn score(&self, _: &[TokenId], _: usize, _: usize) -> std::result::Result<Vec<Scored>, BoxError> {
         Err("a script has no probabilities".into())
+    }
+}
+
+impl Assess for Scripted {
+    fn assess(&self, assessment: &mut dyn Assessment) -> std::result::Result<Usage, BoxError> {
+        while !assessment.stopping()
+            && let Some(bundle) = assessment.next()
+        {
+            let found = bundle.branches.iter().map(|branch| self.found(&bundle, branch)).collect();
+            assessment.take(found)?;
+        }
+        Ok(Usage::default())
+    }
+}
+
+impl Scripted {
+    fn found(&self, bundle: &Bundle, branch: &Branch) -> Assessed {
+        let text = [bundle.trunk.as_slice(), &branch.tokens].concat();
+        let (before, scored) = text.split_at(branch.from.min(text.len()));
+        let fork = Fork { at: before.len(), lead: Vec::new(), paths: Vec::new() };
+        let continuations = self.continuations(&Tree { trunk: before.to_vec(), forks: Vec::new() }, &fork);
+        let scored = ByteTokenizer::text(scored);
+        let n = continuations.iter().filter(|text| text.starts_with(&scored)).count();
+        let share = (n + 1) as f64 / (continuations.len() + 2) as f64;
+        Assessed { id: branch.id, logp: share.ln(), is_greedy: 2 * n > continuations.len() }
     }
 }
 

@@ -123,6 +123,17 @@ impl TokenTree {
         (node as usize, Novelty::New)
     }
 
+    /// Cuts off everything that has grown; the trunk stays as it was computed.
+    pub(crate) fn prune(&mut self) {
+        let n = self.trunk_len;
+        self.tokens.truncate(n);
+        self.parents.truncate(n);
+        self.depths.truncate(n);
+        self.children.retain(|_, child| (*child as usize) < n);
+        self.hidden.truncate(n * self.width);
+        self.cache.layers.iter_mut().for_each(|layer| layer.grown.clear());
+    }
+
     pub(crate) fn token(&self, node: usize) -> TokenId {
         self.tokens[node]
     }

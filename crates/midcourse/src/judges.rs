@@ -159,6 +159,11 @@ impl JudgePlan {
         self.name == RuleJudge::NAME
     }
 
+    /// Whether a model is asked what it is asked when no prompt is named.
+    pub(crate) fn asks_usual_prompt(&self) -> bool {
+        self.prompt.as_deref() == Some(DEFAULT_PROMPT)
+    }
+
     /// The judge, known but not loaded.
     pub(crate) fn identify(&self) -> Result<KnownJudge> {
         let (Some(prompt), Some(thresholds)) = (&self.prompt, self.thresholds) else {
@@ -288,6 +293,11 @@ impl JudgeIdentity {
             part(text.unwrap_or_default());
         }
         hex(&hash.finalize())
+    }
+
+    /// Its name and the start of its fingerprint, for people to tell judges by.
+    pub(crate) fn summary(&self) -> String {
+        format!("{} ({})", self.id, &self.fingerprint()[..8])
     }
 
     /// Whether both are the same judge.

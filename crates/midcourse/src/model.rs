@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use midcourse_core::engine::{Continue, Score, Weigh};
+use midcourse_core::engine::{Assess, Continue, Score, Weigh};
 use midcourse_core::judge::weigh::Weighing;
 use midcourse_core::report::strip_controls;
 use midcourse_core::template::{ChatTemplate, Tokenizer};
@@ -51,16 +51,31 @@ pub(crate) struct Loading {
     pub seed: u64,
 }
 
-/// What engines in this process can do.
-pub(crate) trait Embedded: Continue + Score + Weigh + Send + Sync {}
+/// What benchmarks ask of engines.
+pub(crate) trait Measurable: Continue + Assess {}
 
-impl<E: Continue + Score + Weigh + Send + Sync> Embedded for E {}
+impl<E: Continue + Assess> Measurable for E {}
+
+/// A model that benchmarks can be run on.
+pub(crate) type MeasurableModel = Model<dyn Measurable>;
+
+/// What engines in this process can do.
+pub(crate) trait Embedded: Measurable + Score + Weigh + Send + Sync {}
+
+impl<E: Measurable + Score + Weigh + Send + Sync> Embedded for E {}
 
 /// A model in this process.
 pub(crate) type EmbeddedModel = Model<dyn Embedded>;
 
-impl From<EmbeddedModel> for Model {
+impl From<EmbeddedModel> for MeasurableModel {
     fn from(model: EmbeddedModel) -> Self {
+        let Model { engine, tokenizer, template, identity, survey } = model;
+        Self { engine, tokenizer, template, identity, survey }
+    }
+}
+
+impl From<MeasurableModel> for Model {
+    fn from(model: MeasurableModel) -> Self {
         let Model { engine, tokenizer, template, identity, survey } = model;
         Self { engine, tokenizer, template, identity, survey }
     }
@@ -161,6 +176,15 @@ pub(crate) fn load(name: &str, loading: &Loading) -> Result<Model> {
 
 /// The same, at a commit of the hub: a run that is resumed goes on with the one it was begun with.
 pub(crate) fn load_at(name: &str, commit: Option<&str>, loading: &Loading) -> Result<Model> {
+    Ok(load_measurable(name, commit, loading)?.into())
+}
+
+/// The same, as benchmarks need it.
+pub(crate) fn load_measurable(
+    name: &str,
+    commit: Option<&str>,
+    loading: &Loading,
+) -> Result<MeasurableModel> {
     match ModelName::parse(name)? {
         ModelName::Endpoint(endpoint) => at_endpoint(&endpoint, loading),
         _ => Ok(embedded(name, commit, &loading.local)?.into()),
@@ -310,7 +334,7 @@ fn local(name: &str, located: &Located, options: &LoadOptions) -> Result<Embedde
     Ok(Model { engine: Box::new(engine), tokenizer: Box::new(tokenizer), template, identity, survey: None })
 }
 
-fn at_endpoint(name: &EndpointName, loading: &Loading) -> Result<Model> {
+fn at_endpoint(name: &EndpointName, loading: &Loading) -> Result<MeasurableModel> {
     if loading.local.adapter.is_some() {
         return Err(Failure::Usage {
             problem: "--adapter: expected a model in this process, found an endpoint".into(),

@@ -143,3 +143,46 @@ impl Drop for Steps {
         self.bar.finish_and_clear();
     }
 }
+
+/// Progress of benchmarks, in items; the bar goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Items {
+    bar: ProgressBar,
+}
+
+impl Items {
+    /// A bar for `n_items`, of which `n_done` are recorded.
+    pub(crate) fn new(n_items: usize, n_done: usize) -> Self {
+        let bar = ProgressBar::new(n_items as u64).with_position(n_done as u64);
+        let line = "{spinner} {msg} {wide_bar} {pos}/{len} items · {eta} left ";
+        if let Ok(style) = ProgressStyle::with_template(line) {
+            bar.set_style(style);
+        }
+        bar.reset_eta();
+        Self { bar }
+    }
+
+    /// Names the task whose items come now; where nobody watches, in a line.
+    pub(crate) fn begin(&self, task: &str, n_items: usize, n_done: usize) {
+        self.bar.set_message(strip_controls(task));
+        if !is_watched() {
+            let there = if n_done > 0 { format!(", {n_done} there") } else { String::new() };
+            say(&format!("{}: {n_items} items{there} …", strip_controls(task)));
+        }
+    }
+
+    /// Takes the bar away while another one is shown.
+    pub(crate) fn suspended<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.bar.suspend(work)
+    }
+
+    /// Counts items that were recorded.
+    pub(crate) fn advance(&self, n_items: usize) {
+        self.bar.inc(n_items as u64);
+    }
+
+    /// Removes the bar.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use midcourse_core::engine::BoxError;
-use midcourse_core::eval::{
-    self, EvalSettings, Judgement, Observer, Outcome, PathKey, PlannedSample, Set, Trial,
-};
+use midcourse_core::eval::{self, EvalSettings, Judgement, Observer, Outcome, PathKey, PlannedSample, Trial};
 use midcourse_core::judge::rule::RuleJudge;
 use midcourse_core::metrics::calibrated::Calibration;
 use midcourse_core::metrics::{self, Scores};
@@ -26,6 +24,7 @@ use crate::manifest::{self, DataIdentity, Manifest, PrefillSummary};
 use crate::model::Model;
 use crate::pages;
 use crate::plan::EvalPlan;
+use crate::planned::PlannedPaths;
 use crate::run_dir::{self, Opening, RunDir};
 use crate::session::{Cost, Records, Session};
 use crate::signals::Signals;
@@ -116,8 +115,10 @@ impl Run {
             }
             Ok(())
         };
-        let records =
-            Records { trials: dir.append(run_dir::TRIALS)?, judgements: dir.append(run_dir::JUDGEMENTS)? };
+        let records = Records {
+            trials: dir.append(run_dir::TRIALS)?,
+            judgements: Some(dir.append(run_dir::JUDGEMENTS)?),
+        };
         let observer = Observer {
             settings: &self.settings,
             plan: &self.plan,
@@ -156,15 +157,7 @@ impl Run {
         };
         let mut judgements = Vec::new();
         let mut done = BTreeSet::new();
-        let recorded: Vec<Trial> = self.dir.recover(run_dir::TRIALS)?;
-        let n_recorded = recorded.len();
-        let grown = self.grown_trials(recorded)?;
-        if grown.len() < n_recorded {
-            // What failed is tried again.
-            let grown: Vec<&Trial> = grown.iter().map(|(_, trial)| trial).collect();
-            self.dir.write_records(run_dir::TRIALS, &grown)?;
-        }
-        for (key, trial) in grown {
+        for (key, trial) in self.paths().recover(&self.dir, run_dir::TRIALS)? {
             let Some(grown) = trial.grown(key.id(&self.settings)) else { continue };
             if done.insert(grown.id) {
                 judgements.extend(observer.observe(&grown)?.judgement);
@@ -176,49 +169,8 @@ impl Run {
         Ok(done)
     }
 
-    /// Places in the plan, by set and sample.
-    fn places(&self) -> BTreeMap<(Set, &str), usize> {
-        self.plan.iter().enumerate().map(|(at, sample)| ((sample.set, sample.id.as_str()), at)).collect()
-    }
-
-    /// The paths that the model's server would not grow, each with its place in the plan.
-    fn failed_trials(&self, trials: &[Trial]) -> Vec<(PathKey, Trial)> {
-        let places = self.places();
-        let failed = trials.iter().filter_map(|trial| {
-            let Outcome::Failed { path, .. } = trial.outcome else { return None };
-            let sample = *places.get(&(trial.set, trial.sample.as_str()))?;
-            let length = self.settings.prefix_lengths.iter().position(|&k| k == trial.k)?;
-            self.plan[sample].planned(length)?;
-            Some((PathKey { sample, length, path }, trial.clone()))
-        });
-        failed.collect()
-    }
-
-    /// The grown paths among `trials`, each with its place in the plan.
-    fn grown_trials(&self, trials: Vec<Trial>) -> Result<Vec<(PathKey, Trial)>> {
-        let places = self.places();
-        let mut placed = Vec::new();
-        for (line, trial) in trials.into_iter().enumerate() {
-            let Outcome::Grown { path, seed, .. } = trial.outcome else { continue };
-            let sample = places.get(&(trial.set, trial.sample.as_str()));
-            let length = self.settings.prefix_lengths.iter().position(|&k| k == trial.k);
-            let key = sample.zip(length).map(|(&sample, length)| PathKey { sample, length, path });
-            let Some(key) = key.filter(|key| self.is_planned(*key, seed)) else {
-                let problem = format!(
-                    "path {path} of sample {} with k = {} and seed {seed} is not in the plan",
-                    trial.sample, trial.k
-                );
-                let path = self.dir.file(run_dir::TRIALS);
-                return Err(StorageError::Record { path, line: line + 1, problem }.into());
-            };
-            placed.push((key, trial));
-        }
-        Ok(placed)
-    }
-
-    fn is_planned(&self, key: PathKey, seed: u32) -> bool {
-        let fork = self.plan[key.sample].planned(key.length);
-        key.path < self.settings.paths && fork.is_some_and(|fork| fork.path_seed(key.path) == seed)
+    fn paths(&self) -> PlannedPaths<'_> {
+        PlannedPaths { settings: &self.settings, plan: &self.plan }
     }
 
     /// Asks a judge about every path that it has not judged yet.
@@ -249,16 +201,7 @@ impl Run {
     }
 
     fn in_order(&self) -> Result<Recorded> {
-        let recorded: Vec<Trial> = run_dir::read_records(&self.dir.file(run_dir::TRIALS))?;
-        let failed = self.failed_trials(&recorded);
-        // Of a path that failed and has grown since, the latter stands: sorting keeps the order of equals.
-        let mut trials = self.grown_trials(recorded)?;
-        trials.extend(failed);
-        for (index, sample) in self.plan.iter().enumerate() {
-            trials.extend(sample.without_paths(index, &self.settings));
-        }
-        trials.sort_by_key(|(key, _)| *key);
-        trials.dedup_by_key(|(key, _)| *key);
+        let trials = self.paths().in_order(&self.dir, run_dir::TRIALS)?;
         let mut judgements: Vec<Judgement> = run_dir::read_records(&self.dir.file(run_dir::JUDGEMENTS))?;
         let order: BTreeMap<_, _> =
             self.plan.iter().enumerate().map(|(at, sample)| ((sample.set, sample.id.clone()), at)).collect();

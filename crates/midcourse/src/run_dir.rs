@@ -21,6 +21,8 @@ pub(crate) const SAMPLES: &str = "samples.jsonl";
 pub(crate) const TRIALS: &str = "trials.jsonl";
 pub(crate) const JUDGEMENTS: &str = "judgements.jsonl";
 pub(crate) const SCORES: &str = "scores.json";
+/// What another judge of a run is, in its place below the run.
+pub(crate) const JUDGE: &str = "judge.json";
 const LOCK: &str = ".lock";
 
 type Result<T> = std::result::Result<T, StorageError>;

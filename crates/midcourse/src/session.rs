@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::Result;
-use midcourse_core::engine::{BoxError, Forest, Grown, Growth, TokenId, Tree, Usage};
+use midcourse_core::engine::{BoxError, Continue, Forest, Grown, Growth, TokenId, Tree, Usage};
 use midcourse_core::eval::{EvalSettings, Observer, Outcome, PathKey, PlannedSample, Trial};
 use midcourse_core::template::TokenizeError;
 
@@ -16,7 +16,8 @@ use crate::signals::Signals;
 /// Where a session's records go.
 pub(crate) struct Records {
     pub trials: RecordFile,
-    pub judgements: RecordFile,
+    /// None where nobody judges while paths grow.
+    pub judgements: Option<RecordFile>,
 }
 
 /// What a session has cost.
@@ -58,7 +59,7 @@ pub(crate) struct Session<'a> {
 
 impl Session<'_> {
     /// Samples every path of the plan that is not recorded yet.
-    pub(crate) fn sample(self, model: &Model) -> Result<Cost> {
+    pub(crate) fn sample<E: Continue + ?Sized>(self, model: &Model<E>) -> Result<Cost> {
         let settings = self.observer.settings;
         let n_planned = n_planned(self.observer.plan, settings);
         let n_open = n_planned - self.done.len();
@@ -172,8 +173,8 @@ impl Forest for EvalForest<'_> {
             self.tokens_of_ended += self.session.observer.settings.sampling.max_new_tokens;
         }
         self.session.records.trials.append(&trials)?;
-        if !judgements.is_empty() {
-            self.session.records.judgements.append(&judgements)?;
+        if let Some(file) = self.session.records.judgements.as_mut().filter(|_| !judgements.is_empty()) {
+            file.append(&judgements)?;
         }
         self.n_recorded += paths.len();
         let cost = self.cost();

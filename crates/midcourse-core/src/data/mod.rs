@@ -6,6 +6,7 @@
 //! so is taking binary tables apart: a [`Reader`] takes their rows as JSON objects.
 //! Of JSON keys that stand twice in a row the last counts, as in most readers.
 
+mod artifact;
 mod conversation;
 mod format;
 mod jsonl;
@@ -25,6 +26,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod xstest;
 
 use std::collections::BTreeSet;
 
@@ -37,12 +39,15 @@ use crate::{Error, Result};
 use row::{At, Row};
 
 pub use crate::error::{FileProblem, RowProblem};
+pub use artifact::{Artifact, PublishedAttack, parse_artifact};
 pub use format::{Container, Format, is_column};
 pub use labels::{LabelledRow, guard, parse_labels};
 pub use pairs::{PairReader, PlainPair, Preference, Sides, are_pairs};
 pub(crate) use split::chance;
 pub use split::{Line, Side, Split, lines, prompt_hash};
 pub use summary::{CategoryCount, Quantiles, Reach, Summary, summarise};
+pub use table::csv_rows;
+pub use xstest::{LabelledPrompt, LabelledPrompts, Safety, parse_labelled_prompts};
 
 /// A prompt and a response to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,8 +122,12 @@ pub fn parse(file: &str, bytes: &[u8], responses: Responses) -> Result<DataSet> 
 /// message of the history its role and its text.
 pub fn sample_id(history: &[Message], prompt: &str, response: &str) -> String {
     let said = history.iter().flat_map(|message| [message.role.name(), message.content.as_str()]);
-    let id = hash_of([prompt, response].into_iter().chain(said));
-    format!("{id:016x}")
+    content_id([prompt, response].into_iter().chain(said))
+}
+
+/// The name of what texts say: the first 16 hex digits of SHA-256 over them, each after its length.
+pub(crate) fn content_id<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    format!("{:016x}", hash_of(texts.into_iter()))
 }
 
 /// The first 8 bytes of SHA-256 over texts, each after its length.

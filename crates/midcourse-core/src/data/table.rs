@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::row::{At, Read, Row, is_blank};
 use super::text::plain;
@@ -23,8 +23,22 @@ pub(super) fn rows<'a>(
     is_known: impl Fn(&[String]) -> Read<()>,
 ) -> Result<impl Iterator<Item = Result<Row<'a>>>> {
     let mut records = Records { file, text, at: 0, line: 1 };
-    let header = header(&mut records, is_known).map_err(|e| not_json_either(file, e))?;
-    Ok(records.map(move |record| {
+    let header = header(&mut records, str::to_lowercase, is_known).map_err(|e| not_json_either(file, e))?;
+    Ok(below(header, records))
+}
+
+/// The rows of a CSV file whatever their columns mean, each with its line; columns are called as they are written.
+///
+/// # Errors
+/// For what is no CSV, with its line and column.
+pub fn csv_rows(file: &str, text: &str) -> Result<Vec<(usize, Map<String, Value>)>> {
+    let mut records = Records { file, text, at: 0, line: 1 };
+    let header = header(&mut records, str::to_owned, |_| Ok(()))?;
+    below(header, records).map(|row| row.map(|row| (row.at.line, row.fields))).collect()
+}
+
+fn below(header: Vec<String>, records: Records<'_>) -> impl Iterator<Item = Result<Row<'_>>> {
+    records.map(move |record| {
         let Record { at, fields } = record?;
         let (expected, found) = (header.len(), fields.len());
         if expected != found {
@@ -32,14 +46,18 @@ pub(super) fn rows<'a>(
         }
         let fields = header.iter().cloned().zip(fields.into_iter().map(Value::String)).collect();
         Ok(Row { at, fields })
-    }))
+    })
 }
 
 /// The names of the columns, each once.
-fn header(records: &mut Records, is_known: impl Fn(&[String]) -> Read<()>) -> Result<Vec<String>> {
+fn header(
+    records: &mut Records,
+    called: fn(&str) -> String,
+    is_known: impl Fn(&[String]) -> Read<()>,
+) -> Result<Vec<String>> {
     let Some(record) = records.next() else { return Ok(Vec::new()) };
     let Record { at, fields } = record?;
-    let names: Vec<String> = fields.iter().map(|name| name.trim().to_lowercase()).collect();
+    let names: Vec<String> = fields.iter().map(|name| called(name.trim())).collect();
     let mut seen = BTreeSet::new();
     if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
         return Err(at.error(RowProblem::DuplicateColumn { column: plain(name) }));

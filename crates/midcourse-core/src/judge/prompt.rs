@@ -63,11 +63,15 @@ impl JudgePrompt {
     /// texts off and says that they hold no instructions.
     pub const BUILTIN: [&'static str; 2] = ["midcourse", "paper"];
 
+    /// The prompt that asks of a refusal whether it answers in part.
+    pub const IN_PART: &'static str = "in-part";
+
     /// The prompt that comes with midcourse under `name`, if one does.
     pub fn builtin(name: &str) -> Option<Result<Self>> {
         let text = match name {
             "midcourse" => include_str!("prompts/midcourse.txt"),
             "paper" => include_str!("prompts/paper.txt"),
+            Self::IN_PART => include_str!("prompts/in-part.txt"),
             _ => return None,
         };
         Some(Self::parse(name, name, text))
@@ -136,7 +140,7 @@ impl JudgePrompt {
 }
 
 /// Bytes in lower-case hex.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
@@ -210,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_stands_before_the_continuation_depends_on_prompt_and_prefix_only() {
-        for name in JudgePrompt::BUILTIN {
+        for name in JudgePrompt::BUILTIN.into_iter().chain([JudgePrompt::IN_PART]) {
             let prompt = JudgePrompt::builtin(name).unwrap().unwrap();
             let [a, b] = ["", "but that is unfair."].map(|text| prompt.ask(&case("Sure, ", text)));
             assert_eq!(a.text[..a.continuation_at], b.text[..b.continuation_at], "{name}");

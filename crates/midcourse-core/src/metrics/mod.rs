@@ -15,17 +15,21 @@ mod coverage;
 #[cfg(test)]
 mod coverage_calibrated;
 mod dirichlet;
+mod holm;
 pub mod interval;
 mod outcome;
 mod paired;
+mod scale;
 mod scores;
 mod table;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use holm::holm;
 pub use outcome::{Cell, PromptOutcome};
-pub use paired::{Difference, difference};
+pub use paired::{Difference, LEVEL, difference, difference_of_means};
+pub use scale::Scale;
 pub use scores::*;
 
 use table::{Paths, Table};

@@ -1,31 +1,56 @@
-//! The difference of a mean rate between two runs on the same prompts, with its 95 % interval.
+//! The difference of a mean between two runs on the same prompts or items, with its 95 % interval.
 //!
 //! Prompts are drawn with replacement, both runs of a prompt together, so that what makes a prompt hard for both cancels.
+//! Items that were made of one prompt are drawn together; their mean is then a ratio of sums.
 //! The interval is the studentised bootstrap of the difference (Davison and Hinkley 1997, §5.2), its error by the delta
 //! method from the difference of what a prompt pulls in the two runs. Where all prompts differ alike nothing is left to
 //! draw from: the interval is then as wide as what n prompts without an exception leave open, 1 − 0.025^(1/n). Where few
-//! differ the bootstrap runs off; no interval reaches beyond what the intervals of the two rates leave for a difference.
+//! differ the bootstrap runs off: a difference of shares is what was gained less what was lost, and no interval reaches
+//! beyond what the intervals of these two leave for it. And where few differ it holds 0 too seldom, so an interval holds 0 whenever the test of
+//! [`exchange`], which errs at no rate, finds nothing. Why: `docs/adr/0020-comparing-runs.md`.
+//!
+//! Swapped runs give the negated difference and the mirrored interval, bit for bit: every draw depends on the order of
+//! the prompts alone.
+
+mod exchange;
+#[cfg(test)]
+mod null;
+#[cfg(test)]
+mod tests;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
-use super::PromptOutcome;
 use super::bootstrap::draw;
 use super::interval::{N_RESAMPLES, TAIL, estimate, tails};
-use super::table::{Table, error};
+use super::table::{Paths, Table, error};
+use super::{PromptOutcome, Scale};
 
 /// Errors below this are rounding.
 const NO_ERROR: f64 = 1e-9;
+/// Where so many prompts differ the bootstrap does not run off, and stands alone.
+const MANY: usize = 100;
+/// Quantiles of the normal distribution at 0.975 and 0.8.
+const DETECTABLE: f64 = 1.959_964 + 0.841_621;
+/// A difference is clear when those alike would differ as much less often than this.
+pub const LEVEL: f64 = 0.05;
 
-/// By how much a rate differs between two runs on the same prompts.
+/// By how much a figure differs between two runs on the same prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Second less first, in [−1, 1].
+    /// The figure of the first and of the second, over the prompts that both have.
+    pub figures: [f64; 2],
+    /// Second less first; of shares in [−1, 1].
     pub difference: f64,
     /// Lower and upper bound of the interval.
     pub ci: [f64; 2],
-    /// Prompts judged in both runs.
+    /// How often runs that are alike would differ at least as much (mid-p, both sides).
+    pub p: f64,
+    /// The difference that would have been found in four of five such comparisons: 2.80 standard errors. None where all
+    /// prompts differ alike, so that there is no error to tell it by.
+    pub detectable: Option<f64>,
+    /// Prompts that have a value in both runs; of items, clusters.
     pub n_prompts: usize,
 }
 
@@ -43,28 +68,113 @@ pub fn difference(
     lengths: &[usize],
     seed: u64,
 ) -> Option<Difference> {
-    let both = Both::new(pairs, lengths);
-    let n_prompts = both.first.n_prompts();
-    let mut prompts: Vec<usize> = (0..n_prompts).collect();
-    if prompts.is_empty() {
-        return None;
+    Both { tables: Table::paired(pairs, lengths), scale: Scale::Share }.difference(seed)
+}
+
+/// The difference of what a mean over items makes between two runs. Of every cluster of items, of the first run and of the
+/// second, the weighted sum of values and the sum of weights.
+///
+/// None when no cluster weighs anything in both, and on scales without bounds also when too few clusters differ for an
+/// interval.
+pub fn difference_of_means(
+    clusters: impl IntoIterator<Item = [[f64; 2]; 2]>,
+    scale: Scale,
+    seed: u64,
+) -> Option<Difference> {
+    let paths = |[corrected, judged]: [f64; 2]| Paths { corrected, judged };
+    let rows = clusters.into_iter().map(|cluster| cluster.map(paths));
+    Both { tables: Table::paired_sums(rows), scale }.difference(seed)
+}
+
+/// Two runs, row by row the same prompt.
+struct Both {
+    tables: [Table; 2],
+    scale: Scale,
+}
+
+impl Both {
+    fn difference(&self, seed: u64) -> Option<Difference> {
+        let prompts = self.prompts();
+        if prompts.is_empty() {
+            return None;
+        }
+        let (difference, error) = self.at(&prompts);
+        let figures = [0, 1].map(|run| self.scale.of(self.tables[run].mean_rate(&prompts).rate));
+        let p = self.exchanged(seed);
+        let [low, high] = self.interval((difference, error), seed)?;
+        let [low, high] = if p > LEVEL { [low.min(0.0), high.max(0.0)] } else { [low, high] };
+        let detectable = (error >= NO_ERROR).then_some(DETECTABLE * error);
+        Some(Difference { figures, difference, ci: [low, high], p, detectable, n_prompts: prompts.len() })
     }
-    let (difference, error) = both.at(&prompts);
-    let bounds = if error < NO_ERROR {
-        let open = 1.0 - TAIL.powf(1.0 / n_prompts as f64);
-        [difference - open, difference + open]
-    } else {
+
+    /// The interval by the bootstrap, within its bounds; none where it has no end.
+    fn interval(&self, (difference, error): (f64, f64), seed: u64) -> Option<[f64; 2]> {
+        let [low, high] = match (error < NO_ERROR, self.scale) {
+            (true, Scale::Share) => {
+                let open = 1.0 - TAIL.powf(1.0 / self.tables[0].n_prompts() as f64);
+                [difference - open, difference + open]
+            }
+            (true, Scale::Linear | Scale::Exp) if self.tables[0].n_prompts() < 2 => return None,
+            (true, Scale::Linear | Scale::Exp) => [difference, difference],
+            (false, _) => self.studentised((difference, error), seed),
+        };
+        if !self.scale.is_share() {
+            return (low.is_finite() && high.is_finite()).then_some([low, high]);
+        }
+        if error >= NO_ERROR && self.n_differing() >= MANY {
+            return Some([low, high]);
+        }
+        let [gained, lost] = [1.0, -1.0].map(|sign| self.shifted(sign));
+        let [gained, lost] = [estimate(&gained, seed)?.ci, estimate(&lost, seed)?.ci];
+        let [low, high] = [low.max(gained[0] - lost[1]), high.min(gained[1] - lost[0])];
+        Some([low.min(difference), high.max(difference)])
+    }
+
+    /// By how much the second run's rate is above the first's, prompt by prompt, where it is; or below, with a negative
+    /// sign. A prompt counts as it does in both runs on average.
+    fn shifted(&self, sign: f64) -> Table {
+        let shift = |(first, second): (&Paths, &Paths)| {
+            let judged = f64::midpoint(first.judged, second.judged);
+            let by = first.rate().zip(second.rate()).map_or(0.0, |(first, second)| second - first);
+            Paths { corrected: (sign * by).max(0.0) * judged, judged }
+        };
+        let [first, second] = &self.tables;
+        Table::of_rows(
+            first
+                .rows()
+                .zip(second.rows())
+                .map(|(first, second)| first.iter().zip(second).map(shift).collect()),
+        )
+    }
+
+    fn studentised(&self, (difference, error): (f64, f64), seed: u64) -> [f64; 2] {
+        let mut prompts = self.prompts();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let distance = |_| {
             draw(&mut rng, &mut prompts);
-            distance(both.at(&prompts), difference)
+            distance(self.at(&prompts), difference)
         };
         let [low, high] = tails((0..N_RESAMPLES).map(distance).collect());
         [difference - high * error, difference - low * error]
-    };
-    let [first, second] = [estimate(&both.first, seed)?.ci, estimate(&both.second, seed)?.ci];
-    let ci = [bounds[0].max(second[0] - first[1]), bounds[1].min(second[1] - first[0])];
-    Some(Difference { difference, ci: [ci[0].min(difference), ci[1].max(difference)], n_prompts })
+    }
+
+    /// The difference over some prompts, and its standard error.
+    fn at(&self, chosen: &[usize]) -> (f64, f64) {
+        let [(first, pulls), (second, others)] = [0, 1].map(|run| self.tables[run].pulls(chosen));
+        let slopes = [first, second].map(|mean| self.scale.slope(mean));
+        let apart =
+            pulls.into_iter().zip(others).map(|(pull, other)| slopes[1] * other - slopes[0] * pull).collect();
+        (self.scale.of(second) - self.scale.of(first), error(apart))
+    }
+
+    fn prompts(&self) -> Vec<usize> {
+        (0..self.tables[0].n_prompts()).collect()
+    }
+
+    /// Prompts whose rows are not the same in both runs.
+    fn n_differing(&self) -> usize {
+        self.tables[0].rows().zip(self.tables[1].rows()).filter(|(first, second)| first != second).count()
+    }
 }
 
 /// Distance of a resample from the sample in the resample's errors.
@@ -74,115 +184,5 @@ fn distance((resample, error): (f64, f64), difference: f64) -> f64 {
         (false, _) => by / error,
         (true, true) => 0.0,
         (true, false) => by * f64::INFINITY,
-    }
-}
-
-/// Two runs, row by row the same prompt.
-struct Both {
-    first: Table,
-    second: Table,
-}
-
-impl Both {
-    fn new(pairs: &[(&PromptOutcome, &PromptOutcome)], lengths: &[usize]) -> Self {
-        let (first, second) = Table::paired(pairs, lengths);
-        Self { first, second }
-    }
-
-    /// The difference over some prompts, and its standard error.
-    fn at(&self, chosen: &[usize]) -> (f64, f64) {
-        let ((first, pulls), (second, others)) = (self.first.pulls(chosen), self.second.pulls(chosen));
-        let apart = pulls.into_iter().zip(others).map(|(pull, other)| other - pull).collect();
-        (second - first, error(apart))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::judge::Verdict;
-
-    fn outcome(n_corrected: usize, n_judged: usize) -> PromptOutcome {
-        let mut outcome = PromptOutcome::new(None);
-        for path in 0..n_judged {
-            let verdict = if path < n_corrected { Verdict::Corrected } else { Verdict::NotCorrected };
-            outcome.record(10, verdict, None);
-        }
-        outcome
-    }
-
-    fn pairs(outcomes: &[(PromptOutcome, PromptOutcome)]) -> Vec<(&PromptOutcome, &PromptOutcome)> {
-        outcomes.iter().map(|(a, b)| (a, b)).collect()
-    }
-
-    /// Numbers in [0, 1) that depend on the seed alone.
-    struct Chance(ChaCha8Rng);
-
-    impl Chance {
-        fn next(&mut self) -> f64 {
-            f64::from(rand_chacha::rand_core::RngCore::next_u32(&mut self.0)) / 2f64.powi(32)
-        }
-
-        /// Half of the prompts turn at twice the rate, the others never; the gain is for all.
-        fn prompt(&mut self, base: f64, gain: f64) -> (PromptOutcome, PromptOutcome) {
-            let rate = if self.next() < 0.5 { 0.0 } else { 2.0 * base };
-            (outcome(self.paths(rate), 10), outcome(self.paths(rate + gain), 10))
-        }
-
-        /// Paths of 10 that turn at a rate.
-        fn paths(&mut self, rate: f64) -> usize {
-            (0..10).filter(|_| self.next() < rate).count()
-        }
-    }
-
-    #[test]
-    fn swapped_runs_differ_by_the_opposite() {
-        let outcomes = [(1, 4), (0, 3), (2, 2), (5, 9)].map(|(a, b)| (outcome(a, 10), outcome(b, 10)));
-        let there = difference(&pairs(&outcomes), &[10], 3).unwrap();
-        let swapped: Vec<_> = outcomes.iter().map(|(a, b)| (b.clone(), a.clone())).collect();
-        let back = difference(&pairs(&swapped), &[10], 3).unwrap();
-        assert!((there.difference - 0.25).abs() < 1e-12 && there.n_prompts == 4, "{there:?}");
-        assert!((there.difference + back.difference).abs() < 1e-12);
-    }
-
-    #[test]
-    fn prompts_that_all_differ_alike_leave_open_what_others_might_do() {
-        let outcomes: Vec<_> = (0..40).map(|_| (outcome(0, 10), outcome(0, 10))).collect();
-        let found = difference(&pairs(&outcomes), &[10], 1).unwrap();
-        let open = 1.0 - 0.025f64.powf(1.0 / 40.0);
-        assert!((found.ci[1] - open).abs() < 1e-12 && (found.ci[0] + open).abs() < 1e-12, "{found:?}");
-        assert!(!found.is_clear());
-    }
-
-    #[test]
-    fn a_single_prompt_that_differs_says_little() {
-        let mut outcomes: Vec<_> = (0..16).map(|_| (outcome(0, 10), outcome(0, 10))).collect();
-        outcomes[3] = (outcome(1, 10), outcome(0, 10));
-        let found = difference(&pairs(&outcomes), &[10], 1).unwrap();
-        assert!(found.ci[0] > -0.3 && found.ci[1] > 0.0 && !found.is_clear(), "{found:?}");
-    }
-
-    #[test]
-    fn prompts_judged_in_one_run_only_are_no_pairs() {
-        let outcomes = [(outcome(1, 10), outcome(0, 0)), (outcome(1, 10), outcome(3, 10))];
-        assert_eq!(difference(&pairs(&outcomes), &[10], 1).unwrap().n_prompts, 1);
-        assert_eq!(difference(&pairs(&outcomes[..1]), &[10], 1), None);
-    }
-
-    /// Prompts that are hard or easy in both runs, 40 of them with 10 paths: how often the interval holds the truth.
-    #[test]
-    fn intervals_cover() {
-        let mut chance = Chance(ChaCha8Rng::seed_from_u64(9));
-        for (base, gain) in [(0.05, 0.0), (0.2, 0.1), (0.1, 0.4)] {
-            let n_runs = 400;
-            let mut n_held = 0;
-            for seed in 0..n_runs {
-                let outcomes: Vec<_> = (0..40).map(|_| chance.prompt(base, gain)).collect();
-                let Difference { ci, .. } = difference(&pairs(&outcomes), &[10], seed).unwrap();
-                n_held += usize::from(ci[0] <= gain && gain <= ci[1]);
-            }
-            let covered = n_held as f64 / n_runs as f64;
-            assert!((0.92..=0.985).contains(&covered), "{base} + {gain}: {covered}");
-        }
     }
 }

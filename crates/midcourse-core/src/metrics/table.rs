@@ -6,10 +6,10 @@
 
 use std::borrow::Borrow;
 
-use super::PromptOutcome;
+use super::{Cell, PromptOutcome};
 
 /// Judged paths; floating-point because resampling weighs them.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Paths {
     pub(super) corrected: f64,
     pub(super) judged: f64,
@@ -62,29 +62,36 @@ impl Table {
     }
 
     /// The tables of two runs on the same prompts, row by row the same prompt: those with judged paths in both runs, at
-    /// the lengths judged in both. Rows are sorted together.
-    pub(super) fn paired(pairs: &[(&PromptOutcome, &PromptOutcome)], lengths: &[usize]) -> (Self, Self) {
+    /// the lengths judged in both. Rows stay in order, so that swapped runs give swapped tables.
+    pub(super) fn paired(pairs: &[(&PromptOutcome, &PromptOutcome)], lengths: &[usize]) -> [Self; 2] {
         let judged = |outcome: &PromptOutcome, k: usize| outcome.cell(k).n_judged() > 0;
         let in_both =
             |k: &usize| pairs.iter().any(|(a, _)| judged(a, *k)) && pairs.iter().any(|(_, b)| judged(b, *k));
         let lengths: Vec<usize> = lengths.iter().copied().filter(in_both).collect();
-        let row = |outcome: &PromptOutcome| -> Vec<(usize, usize)> {
-            lengths.iter().map(|&k| (outcome.cell(k).n_corrected(), outcome.cell(k).n_judged())).collect()
+        let row = |outcome: &PromptOutcome| -> Vec<Paths> {
+            let cells = lengths.iter().map(|&k| outcome.cell(k));
+            let paths =
+                |cell: Cell| Paths { corrected: cell.n_corrected() as f64, judged: cell.n_judged() as f64 };
+            cells.map(paths).collect()
         };
-        let has_paths = |row: &[(usize, usize)]| row.iter().any(|&(_, n_judged)| n_judged > 0);
+        let has_paths = |row: &[Paths]| row.iter().any(|paths| paths.judged > 0.0);
         let mut rows: Vec<_> = pairs.iter().map(|(a, b)| (row(a), row(b))).collect();
         rows.retain(|(a, b)| has_paths(a) && has_paths(b));
-        rows.sort_unstable();
         let (first, second): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-        let paths = |(n_corrected, n_judged): (usize, usize)| Paths {
-            corrected: n_corrected as f64,
-            judged: n_judged as f64,
-        };
-        let table = |rows: Vec<Vec<(usize, usize)>>| Self {
-            cells: rows.into_iter().flatten().map(paths).collect(),
-            n_lengths: lengths.len(),
-        };
-        (table(first), table(second))
+        [first, second].map(|rows| Self { cells: rows.concat(), n_lengths: lengths.len() })
+    }
+
+    /// The tables of one column of two runs, row by row the same prompt: those that weigh something in both runs.
+    pub(super) fn paired_sums(rows: impl IntoIterator<Item = [Paths; 2]>) -> [Self; 2] {
+        let rows = rows.into_iter().filter(|row| row.iter().all(|paths| paths.judged > 0.0));
+        let (first, second): (Vec<_>, Vec<_>) = rows.map(|[first, second]| (first, second)).unzip();
+        [first, second].map(|cells| Self { cells, n_lengths: 1 })
+    }
+
+    /// The table of rows that are there already.
+    pub(super) fn of_rows(rows: impl Iterator<Item = Vec<Paths>>) -> Self {
+        let rows: Vec<Vec<Paths>> = rows.collect();
+        Self { n_lengths: rows.first().map_or(0, Vec::len), cells: rows.concat() }
     }
 
     /// The table of one column whose rows are weighed counts; rows without weight are left out.

@@ -71,6 +71,26 @@ pub(super) fn in_percent(share: f64) -> f64 {
     100.0 * share + 0.0
 }
 
+/// A difference with its sign, `+41.2` or `−0.3`.
+pub(super) fn signed(x: f64, n_decimals: usize) -> String {
+    let digits = format!("{:.n_decimals$}", x.abs());
+    let is_zero = !digits.contains(|c: char| ('1'..='9').contains(&c));
+    let sign = if is_zero {
+        "±"
+    } else if x < 0.0 {
+        "−"
+    } else {
+        "+"
+    };
+    format!("{sign}{digits}")
+}
+
+/// The ends of the interval of a difference, `[−1.1, 0.5]`.
+pub(super) fn ends([low, high]: [f64; 2], n_decimals: usize) -> String {
+    let end = |x: f64| signed(x, n_decimals).replace(['+', '±'], "");
+    format!("[{}, {}]", end(low), end(high))
+}
+
 /// `6,400`.
 pub(super) fn count(n: usize) -> String {
     let digits = n.to_string();
@@ -146,6 +166,16 @@ mod tests {
         assert_eq!(figure(Some(1.0), Some([0.95, 1.0])), "100.0 % [95.0, 100.0]");
         assert_eq!(figure(Some(-0.0), None), "0.0 %");
         assert_eq!(figure(None, None), "–");
+    }
+
+    #[test]
+    fn differences_have_their_sign() {
+        assert_eq!(
+            [0.412, -0.0031, 0.0, -0.0004].map(|x| signed(100.0 * x, 1)),
+            ["+41.2", "−0.3", "±0.0", "±0.0"]
+        );
+        assert_eq!(ends([-1.06, 0.5], 1), "[−1.1, 0.5]");
+        assert_eq!(ends([-0.0, 0.04], 1), "[0.0, 0.0]");
     }
 
     #[test]

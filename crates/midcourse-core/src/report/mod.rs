@@ -1,12 +1,14 @@
-//! Pages for people: one evaluation, in [`synth`] one synthesis, in [`train`] one training, as a self-contained HTML file, as Markdown and on a
-//! terminal.
+//! Pages for people: one evaluation, in [`synth`] one synthesis, in [`train`] one training, in [`compare`] several runs,
+//! as a self-contained HTML file, as Markdown and on a terminal.
 //!
 //! This module computes no figure, it shows those of [`crate::metrics`], and it knows no engine. All text that
 //! comes from models and data is hostile: it reaches a page only through the wrappers of [`escape`], and in
 //! the browser of a page (`browser.js`) only through `textContent`.
 
+pub mod bench;
 mod braille;
 mod browser;
+pub mod compare;
 mod escape;
 mod figure;
 #[cfg(test)]

@@ -109,6 +109,7 @@ pub(super) mod markup {
             include_str!("browser.js"),
             include_str!("evaluation.js"),
             include_str!("synth/page.js"),
+            include_str!("compare/page.js"),
         ];
         own.iter().fold(page.to_owned(), |page, own| page.replace(own, ""))
     }

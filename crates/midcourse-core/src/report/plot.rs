@@ -20,9 +20,9 @@ pub(super) const TOP: f64 = 44.0;
 pub(super) const BOTTOM: f64 = HEIGHT - 66.0;
 
 /// A line of the curve's plot.
-struct Series {
+struct Series<'a> {
     style: Style,
-    name: &'static str,
+    name: &'a str,
     plain: Option<Figure>,
     /// By length.
     at_k: Vec<(usize, Figure)>,
@@ -39,7 +39,12 @@ enum Style {
     HarmfulBefore,
     /// The harmless set before training.
     BenignBefore,
+    /// One of several runs.
+    Run(usize),
 }
+
+/// A run's curve: its name, and its figures by length.
+pub(super) type RunCurve<'a> = (&'a str, Vec<(usize, Figure)>);
 
 /// Corr@k and, with a benign set, its false corrections, over 0 to 100 %.
 pub(super) fn curve(scores: &Scores) -> String {
@@ -57,7 +62,7 @@ pub(super) fn curve(scores: &Scores) -> String {
         let name = "Corr@k corrected for the judge’s error";
         all.push(Series { style: Style::Corrected, name, plain: None, at_k });
     }
-    curves("Corr@k by length of the prefix", &scores.unit, (&all, 222.0))
+    curves(("curve", "Corr@k by length of the prefix"), &length(&scores.unit), (&all, Some(222.0)))
 }
 
 /// Corr@k and false corrections of a model before and after it was trained.
@@ -83,17 +88,50 @@ pub(super) fn before_and_after(before: &Scores, after: &Scores) -> String {
     ];
     all.extend(benign(after, Style::Benign, "false turns, trained"));
     all.extend(benign(before, Style::BenignBefore, "false turns, base"));
-    curves("Corr@k by length of the prefix, before and after training", &after.unit, (&all, 262.0))
+    let title = "Corr@k by length of the prefix, before and after training";
+    curves(("curve", title), &length(&after.unit), (&all, Some(262.0)))
 }
 
-fn curves(title: &str, unit: &str, (all, second): (&[Series], f64)) -> String {
+/// One rate of several runs, whose names stand beside the plot: see [`swatch`].
+pub(super) fn of_runs(about: (&str, &str), runs: &[RunCurve]) -> String {
+    let all = runs.iter().enumerate().filter(|(_, (_, at_k))| !at_k.is_empty());
+    let all: Vec<Series> = all
+        .map(|(i, (name, at_k))| Series { style: Style::Run(i), name, plain: None, at_k: at_k.clone() })
+        .collect();
+    curves(about, "length of the prefix, k", (&all, None))
+}
+
+/// Line and mark of a run, for a list of names.
+pub(super) fn swatch(run: usize) -> String {
+    let style = Style::Run(run);
+    format!(
+        r#"<svg class="swatch {}" viewBox="0 0 30 14" aria-hidden="true"><line class="line" x1="0" x2="30" y1="7" y2="7"/>{}</svg>"#,
+        class(style),
+        mark(style, [15.0, 7.0], "")
+    )
+}
+
+/// What lengths are counted in.
+fn length(unit: &str) -> String {
+    format!("length of the prefix, k ({unit})")
+}
+
+/// Lines of rates by length, under a title with an id; a legend, if any, in two columns.
+fn curves((id, title): (&str, &str), lengths: &str, (all, second): (&[Series], Option<f64>)) -> String {
     let last = all.iter().flat_map(|s| &s.at_k).map(|(k, _)| *k).max().unwrap_or(1).max(1);
     let x = |k: usize| LEFT + 14.0 + (RIGHT - LEFT - 28.0) * k as f64 / last as f64;
-    let mut svg = open("curve", title, &described(all));
+    let mut svg = open(id, title, &described(all));
     svg += &percent_axis();
     svg += &length_axis(all, x);
-    svg += &axis_title(&format!("length of the prefix, k ({unit})"));
-    svg += &legend(all, second);
+    svg += &axis_title(lengths);
+    match second {
+        Some(second) => svg += &legend(all, second),
+        // Where no legend stands there is no room for one.
+        None => {
+            svg =
+                svg.replacen(&format!("0 0 {WIDTH} {HEIGHT}"), &format!("0 28 {WIDTH} {}", HEIGHT - 28.0), 1)
+        }
+    }
     svg += &each(all, |series| band(series, x));
     svg + &each(all, |series| line(series, x)) + "</svg>"
 }
@@ -187,7 +225,7 @@ fn legend(all: &[Series], second: f64) -> String {
             svg,
             r#"<g class="{class}"><line class="line" x1="{x}" x2="{end}" y1="{y}" y2="{y}"/>{}</g><text class="key" x="{text}" y="{y}">{}</text>"#,
             mark(series.style, [x + 13.0, y], ""),
-            series.name
+            Html(series.name)
         );
     }
     svg
@@ -251,16 +289,23 @@ fn whisker(x: f64, figure: Figure) -> String {
     format!(r#"<line class="whisker" x1="{x:.1}" x2="{x:.1}" y1="{low:.1}" y2="{high:.1}"/>"#)
 }
 
-/// The mark of a line: discs for the harmful set, squares for the harmless one.
+/// The mark of a line: discs for the harmful set, squares for the harmless one, four shapes for runs.
 fn mark(style: Style, [x, y]: [f64; 2], title: &str) -> String {
     let title = if title.is_empty() { String::new() } else { format!("<title>{title}</title>") };
+    let shape = |points: [[f64; 2]; 4]| {
+        let points = points.map(|[right, down]| format!("{:.1},{:.1}", x + right, y + down));
+        format!(r#"<polygon class="mark" points="{}">{title}</polygon>"#, points.join(" "))
+    };
     let (left, top) = (x - 4.5, y - 4.5);
     match style {
-        Style::Harmful | Style::Corrected | Style::HarmfulBefore => {
-            format!(r#"<circle class="mark" cx="{x:.1}" cy="{y:.1}" r="5">{title}</circle>"#)
-        }
         Style::Benign | Style::BenignBefore => {
             format!(r#"<rect class="mark" x="{left:.1}" y="{top:.1}" width="9" height="9">{title}</rect>"#)
+        }
+        Style::Run(i) if i % 4 == 1 => shape([[-4.5, -4.5], [4.5, -4.5], [4.5, 4.5], [-4.5, 4.5]]),
+        Style::Run(i) if i % 4 == 2 => shape([[0.0, -6.0], [6.0, 4.5], [0.0, 4.5], [-6.0, 4.5]]),
+        Style::Run(i) if i % 4 == 3 => shape([[0.0, -6.5], [6.5, 0.0], [0.0, 6.5], [-6.5, 0.0]]),
+        Style::Harmful | Style::Corrected | Style::HarmfulBefore | Style::Run(_) => {
+            format!(r#"<circle class="mark" cx="{x:.1}" cy="{y:.1}" r="5">{title}</circle>"#)
         }
     }
 }
@@ -273,7 +318,13 @@ fn class(style: Style) -> &'static str {
         Style::Corrected => "corrected",
         Style::HarmfulBefore => "harmful before",
         Style::BenignBefore => "benign before",
+        Style::Run(i) => run_class(i),
     }
+}
+
+/// A run's class in the style sheet: six colours; with the four shapes twelve runs look different.
+pub(super) fn run_class(run: usize) -> &'static str {
+    ["run-0", "run-1", "run-2", "run-3", "run-4", "run-5"][run % 6]
 }
 
 /// How far aside the mark at k = 0 stands, so that two sets do not cover each other.
@@ -283,6 +334,7 @@ fn shift(style: Style) -> f64 {
         Style::Harmful | Style::Corrected => -5.0,
         Style::Benign => 5.0,
         Style::BenignBefore => 12.0,
+        Style::Run(_) => 0.0,
     }
 }
 

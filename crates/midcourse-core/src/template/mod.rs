@@ -16,13 +16,18 @@ mod framing;
 mod jinja;
 mod prefill;
 mod question;
+mod row;
 mod tokens;
 mod turn;
 
 pub use chat_template::ChatTemplate;
 pub use date::Date;
 pub use framing::{Framing, Rewriting, System, Thinking};
-pub use prefill::{Mode, Prefill, Proof, encode_conversation, encode_text, prefill, prefill_after};
+pub(crate) use jinja::is_space;
+pub use prefill::{
+    Mode, Prefill, Proof, encode_conversation, encode_plain, encode_text, prefill, prefill_after,
+};
 pub use question::{Question, question};
+pub use row::{RowTemplate, TemplateFault};
 pub use tokens::{Encoding, Sent, SpecialTokens, TokenizeError, Tokenizer};
 pub use turn::{Next, Thought};

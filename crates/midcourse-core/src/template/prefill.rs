@@ -228,6 +228,17 @@ pub fn encode_text(
     Ok(with_bos(tokenizer, (encoding.ids, encoding.offsets)).0)
 }
 
+/// The tokens of somebody's text without a conversation around it: special-token strings in it stay text, and the
+/// beginning of sequence stands first where the tokenizer adds one.
+pub fn encode_plain(
+    tokenizer: &dyn Tokenizer,
+    text: &str,
+) -> std::result::Result<Vec<TokenId>, TokenizeError> {
+    let whole = 0..text.len();
+    let encoding = tokenizer.encode(text, std::slice::from_ref(&whole))?;
+    Ok(with_bos(tokenizer, (encoding.ids, encoding.offsets)).0)
+}
+
 pub(super) type Tokens = (Vec<TokenId>, Vec<Range<usize>>);
 
 pub(super) fn encode(

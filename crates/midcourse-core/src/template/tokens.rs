@@ -50,6 +50,11 @@ pub trait Tokenizer {
     /// The text of `ids`, control tokens spelled out.
     fn decode(&self, ids: &[TokenId]) -> Result<String, TokenizeError>;
 
+    /// The text of `ids` without control tokens.
+    fn decode_text(&self, ids: &[TokenId]) -> Result<String, TokenizeError> {
+        self.decode(ids)
+    }
+
     /// How many special-token strings `text` holds.
     fn count_special(&self, text: &str) -> usize;
 
@@ -86,6 +91,10 @@ impl<T: Tokenizer + ?Sized> Tokenizer for Arc<T> {
 
     fn decode(&self, ids: &[TokenId]) -> Result<String, TokenizeError> {
         (**self).decode(ids)
+    }
+
+    fn decode_text(&self, ids: &[TokenId]) -> Result<String, TokenizeError> {
+        (**self).decode_text(ids)
     }
 
     fn count_special(&self, text: &str) -> usize {

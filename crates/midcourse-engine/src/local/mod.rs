@@ -3,6 +3,7 @@
 //! [`LocalModel::load`] opens a model's files; [`LocalEngine`] grows trees. Several trees grow in one batch,
 //! which is refilled as paths end; its size is bounded in bytes of keys and values and, if wanted, in paths.
 
+mod assess;
 mod grow;
 mod memory;
 mod score;
@@ -240,11 +241,16 @@ impl Continue for LocalEngine {
 
 /// Natural-log probabilities of a row of logits.
 fn log_softmax(logits: &[f32], n_tokens: usize) -> Result<Vec<f64>> {
+    let (_, log_sum) = log_sum_exp(logits, n_tokens)?;
+    Ok(logits.iter().map(|&l| f64::from(l) - log_sum).collect())
+}
+
+/// The largest of a row of logits, and the logarithm of the sum of their exponentials.
+fn log_sum_exp(logits: &[f32], n_tokens: usize) -> Result<(f32, f64)> {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&l| f64::from(l - most).exp()).sum();
     if !(sum.is_finite() && most.is_finite()) {
         return Err(Error::NotFinite { n_tokens });
     }
-    let log_sum = sum.ln() + f64::from(most);
-    Ok(logits.iter().map(|&l| f64::from(l) - log_sum).collect())
+    Ok((most, sum.ln() + f64::from(most)))
 }

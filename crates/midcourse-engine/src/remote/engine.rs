@@ -31,9 +31,9 @@ const MIN_ECHO_BYTES: usize = 16;
 
 /// A server's model.
 pub struct RemoteEngine {
-    dispatcher: Dispatcher,
-    survey: Survey,
-    context: usize,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) survey: Survey,
+    pub(super) context: usize,
     text: Text,
 }
 

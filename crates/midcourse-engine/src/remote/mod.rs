@@ -29,6 +29,7 @@
 //! [`crate::Error::Endpoint`], and every request that is open is given back as [`Fault::Stopped`].
 
 mod address;
+mod assess;
 mod backoff;
 mod chat;
 mod client;

@@ -186,6 +186,11 @@ impl Tokenizer for ModelTokenizer {
         })
     }
 
+    fn decode_text(&self, ids: &[TokenId]) -> std::result::Result<String, TokenizeError> {
+        let said: Vec<TokenId> = ids.iter().copied().filter(|id| !self.is_control(*id)).collect();
+        self.decode(&said)
+    }
+
     fn count_special(&self, text: &str) -> usize {
         self.raw.count_special(text)
     }

@@ -7,6 +7,7 @@ use midcourse_core::template::{Mode, prefill_after};
 use serde::Serialize;
 
 use crate::args::{DataCommand, SplitArgs};
+use crate::bench::pull;
 use crate::failure::Failure;
 use crate::input::DataSource;
 use crate::model::{Loading, ModelName, Outline};
@@ -23,8 +24,23 @@ const DEFAULT_MODEL: &str = "smollm2";
 pub(crate) fn run(command: &DataCommand) -> Result<u8> {
     match command {
         DataCommand::Check { source, model, json } => check(source, model.as_deref(), *json),
+        DataCommand::Pull { json, .. } => pull_general(*json),
         DataCommand::Split(args) => split(args),
     }
+}
+
+fn pull_general(json: bool) -> Result<u8> {
+    let pulled = pull::pull()?;
+    if json {
+        print(&serde_json::to_string_pretty(&pulled)?);
+        return Ok(0);
+    }
+    for pull::Pulled { file, n_rows, licence, source } in &pulled.files {
+        print(&format!("{file:<32} {n_rows:>6} rows  {licence:<13} {source}"));
+    }
+    pulled.missing.iter().for_each(|missing| say(&format!("missing  {missing}")));
+    print(&pulled.dir.display().to_string());
+    Ok(0)
 }
 
 fn check(source: &DataSource, model: Option<&str>, json: bool) -> Result<u8> {

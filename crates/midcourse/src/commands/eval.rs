@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use midcourse_core::data::{Responses, Sample};
-use midcourse_core::eval::{self, PlannedSample, Set, Unit};
+use midcourse_core::eval::{PlannedSample, Set};
 use midcourse_core::metrics::Scores;
 use midcourse_core::metrics::calibrated::Calibration;
 use midcourse_core::report::strip_controls;
@@ -14,7 +14,6 @@ use midcourse_engine::local::{BatchLimits, LoadOptions};
 use crate::adapted::Adapted;
 use crate::args::EvalArgs;
 use crate::dry_run::{DryRun, Judging, Where};
-use crate::failure::Failure;
 use crate::judges::KnownJudge;
 use crate::judging::Bench;
 use crate::manifest::{DataIdentity, Manifest};
@@ -24,7 +23,7 @@ use crate::run::Run;
 use crate::run_dir::{self, Opening};
 use crate::signals::Signals;
 use crate::terminal::{print, say};
-use crate::{calibration, framing, input, options, pages};
+use crate::{calibration, framing, input, options, pages, planned};
 
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs) -> Result<u8> {
@@ -174,30 +173,6 @@ fn plan_samples(
     text: (&ChatTemplate, &dyn Tokenizer),
     context: usize,
 ) -> Result<Vec<PlannedSample>> {
-    if !text.1.counts_tokens() && plan.settings.unit == Unit::Tokens {
-        return Err(Failure::Usage {
-            problem: format!("--unit tokens: no tokenizer of {} is at hand to count with", plan.model),
-            hint:
-                "name one with --tokenizer (a directory, a .gguf file or hf:ORG/NAME), or count --unit words"
-                    .into(),
-        }
-        .into());
-    }
-    let planned = samples.iter().enumerate().map(|(at, (set, sample))| {
-        let planned = eval::plan((*set, sample), &plan.settings, text, context);
-        planned.with_context(|| format!("sample {} of {} ({})", at + 1, samples.len(), sample.id))
-    });
-    let planned: Vec<_> = planned.collect::<Result<_>>()?;
-    let n_special: usize = planned.iter().map(|sample| sample.n_special_as_text).sum();
-    if n_special > 0 {
-        say(&format!("{n_special} special-token strings in the rows are given to the model as text"));
-    }
-    let n_rewritten = planned.iter().filter(|sample| sample.rewritten).count();
-    if n_rewritten > 0 {
-        say(&format!(
-            "{n_rewritten} of {} responses are forced as the chat template rewrites them; samples.jsonl has them so",
-            planned.len()
-        ));
-    }
-    Ok(planned)
+    let samples: Vec<_> = samples.iter().map(|(set, sample)| (*set, sample)).collect();
+    planned::lay_out(&samples, &plan.settings, &plan.model, text, context)
 }

@@ -1,5 +1,7 @@
 //! One file a command: straight glue from arguments to results.
 
+mod bench;
+mod compare;
 mod data;
 mod demo;
 mod eval;
@@ -26,10 +28,12 @@ pub(crate) fn run(command: Command) -> Result<u8> {
         Command::Judge(args) => judge::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Export(command) => export::run(&command),
         Command::Demo(args) => demo::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Report { run } => pages::run(&run),
         Command::Data(command) => data::run(&command),
         Command::Models { command, json } => models::run(command.as_ref(), json),

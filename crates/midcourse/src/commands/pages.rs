@@ -7,14 +7,14 @@ use anyhow::Result;
 use crate::failure::Failure;
 use crate::run_dir::{MANIFEST, Opening, RunDir};
 use crate::terminal::{print, say};
-use crate::{synth, synth_pages, train};
+use crate::{bench, synth, synth_pages, train};
 
 /// Runs the command.
 pub(crate) fn run(run: &Path) -> Result<u8> {
     if !run.join(MANIFEST).is_file() {
         return Err(Failure::Input {
             problem: format!("{}: expected the directory of a run, found no {MANIFEST} there", run.display()),
-            hint: "`midcourse eval`, `synth` and `train` with --out DIR make one".into(),
+            hint: "`midcourse eval`, `synth`, `train` and `bench` with --out DIR make one".into(),
         }
         .into());
     }
@@ -23,6 +23,9 @@ pub(crate) fn run(run: &Path) -> Result<u8> {
         let facts = synth::Made::read(run)?.facts();
         synth_pages::write(run, &facts)?;
         print(&synth_pages::terminal(run, &facts)?);
+    } else if bench::is_benchmark(run) {
+        bench::write_pages(run)?;
+        print(&bench::terminal(run)?);
     } else if train::pages::is_training(run) {
         train::pages::write(run)?.iter().for_each(|line| print(line));
     } else {

@@ -1,5 +1,6 @@
 //! Reading data: files of rows, compressed or not, and splits of a hub's data sets.
 
+mod arrow;
 mod card;
 mod objects;
 mod parquet;
@@ -15,8 +16,9 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
 
+pub(crate) use arrow::rows as arrow_rows;
 pub(crate) use card::{Card, Config};
-pub(crate) use objects::{Place, each as each_object};
+pub(crate) use objects::{Place, each as each_object, each_as_written};
 pub(crate) use source::{DataSource, Located};
 
 /// Decompressed rows beyond this are refused: a bomb, or a file to be split.

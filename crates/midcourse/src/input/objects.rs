@@ -33,6 +33,27 @@ pub(crate) fn each(
         let rows = parquet::Rows::open(file, bytes, is_wanted)?;
         return (1..).zip(rows).try_for_each(|(line, row)| take(Place { file, line }, row?));
     }
+    each_line(file, &bytes, take)
+}
+
+/// The same, every column decoded and called as it is written.
+pub(crate) fn each_as_written(
+    file: &str,
+    bytes: Vec<u8>,
+    mut take: impl FnMut(Place<'_>, Map<String, Value>) -> Result<()>,
+) -> Result<()> {
+    if super::is_parquet(&bytes) {
+        let rows = parquet::Rows::open(file, bytes, |_| true)?.called_as_written();
+        return (1..).zip(rows).try_for_each(|(line, row)| take(Place { file, line }, row?));
+    }
+    each_line(file, &bytes, take)
+}
+
+fn each_line(
+    file: &str,
+    bytes: &[u8],
+    mut take: impl FnMut(Place<'_>, Map<String, Value>) -> Result<()>,
+) -> Result<()> {
     for (line, text) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
         let place = Place { file, line };
         if !text.trim_ascii().is_empty() {

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use midcourse_core::eval::{Judgement, Set, Trial, outcomes};
-use midcourse_core::metrics::{PromptOutcome, Scores, corr_mean, difference, plain};
+use midcourse_core::eval::Set;
+use midcourse_core::metrics::difference;
 use midcourse_core::report::train::{self, Change, Measured, Rate, TrainReport};
 use midcourse_core::train::{EvalRecord, StepRecord};
 
@@ -13,7 +13,7 @@ use super::evaluation::Moment;
 use super::manifest::{DropCount, TrainManifest, read_manifest};
 use super::options::TrainOptions;
 use super::run::{EVAL_LOG, TRAIN_LOG};
-use crate::pages::{SampleRecord, read_scores};
+use crate::evaluated::Evaluated;
 use crate::storage::{StorageError, write_whole};
 use crate::{options, run_dir};
 
@@ -32,8 +32,7 @@ pub(crate) fn write(dir: &Path) -> Result<Vec<String>> {
     let asked: TrainOptions = options::read(&dir.join(run_dir::PLAN))?;
     let steps: Vec<StepRecord> = run_dir::read_records(&dir.join(TRAIN_LOG))?;
     let evals: Vec<EvalRecord> = run_dir::read_records(&dir.join(EVAL_LOG))?;
-    let runs = [Moment::Before, Moment::After].map(|moment| Evaluated::read(&dir.join(moment.name())));
-    let [before, after] = runs;
+    let [before, after] = [Moment::Before, Moment::After].map(|moment| evaluated(&dir.join(moment.name())));
     let runs = before?.zip(after?);
     let objective = asked.objective.unwrap_or_default();
     let report = TrainReport {
@@ -55,36 +54,12 @@ pub(crate) fn write(dir: &Path) -> Result<Vec<String>> {
     Ok(report.measured.map_or_else(Vec::new, |measured| train::changes(&measured.changes)))
 }
 
-/// A finished evaluation, prompt by prompt.
-struct Evaluated {
-    scores: Scores,
-    harmful: Vec<PromptOutcome>,
-    benign: Vec<PromptOutcome>,
+/// None where none is finished.
+fn evaluated(dir: &Path) -> Result<Option<Evaluated>> {
+    dir.join(run_dir::SCORES).is_file().then(|| Evaluated::read(dir)).transpose()
 }
 
-impl Evaluated {
-    /// None where none is finished.
-    fn read(dir: &Path) -> Result<Option<Self>> {
-        if !dir.join(run_dir::SCORES).is_file() {
-            return Ok(None);
-        }
-        let samples: Vec<SampleRecord> = run_dir::read_records(&dir.join(run_dir::SAMPLES))?;
-        let trials: Vec<Trial> = run_dir::read_records(&dir.join(run_dir::TRIALS))?;
-        let judgements: Vec<Judgement> = run_dir::read_records(&dir.join(run_dir::JUDGEMENTS))?;
-        let of = |set| {
-            let names = samples.iter().map(|sample| (sample.set, sample.sample.as_str(), None));
-            outcomes(set, names, &trials, &judgements)
-        };
-        let (harmful, benign) = (of(Set::Harmful), of(Set::Benign));
-        Ok(Some(Self { scores: read_scores(dir)?, harmful, benign }))
-    }
-
-    fn of(&self, set: Set) -> &[PromptOutcome] {
-        if set == Set::Harmful { &self.harmful } else { &self.benign }
-    }
-}
-
-/// Rates that both evaluations have. They are of the same prompts in the same order: one training asked for both.
+/// Rates that both evaluations have. They are of the same prompts: one training asked for both.
 fn changes(before: &Evaluated, after: &Evaluated) -> Vec<Change> {
     let rates = [
         (Rate::CorrMean, Set::Harmful, false),
@@ -95,17 +70,13 @@ fn changes(before: &Evaluated, after: &Evaluated) -> Vec<Change> {
     let seed = after.scores.settings.seed;
     let lengths = &after.scores.settings.prefix_lengths;
     let change = |(rate, set, is_plain): (Rate, Set, bool)| {
-        let pairs: Vec<_> = before.of(set).iter().zip(after.of(set)).collect();
+        let others = after.of(set);
+        let pairs: Vec<_> =
+            before.of(set).iter().filter_map(|(id, outcome)| Some((outcome, others.get(id)?))).collect();
         let lengths: Vec<usize> = lengths.iter().copied().filter(|&k| (k == 0) == is_plain).collect();
-        let of = |outcomes: &[PromptOutcome]| {
-            if is_plain {
-                plain(outcomes, seed).and_then(|share| share.rate)
-            } else {
-                corr_mean(outcomes, seed).map(|mean| mean.rate)
-            }
-        };
         let difference = difference(&pairs, &lengths, seed)?;
-        Some(Change { rate, before: of(before.of(set))?, after: of(after.of(set))?, difference })
+        let [before, after] = difference.figures;
+        Some(Change { rate, before, after, difference })
     };
     rates.into_iter().filter_map(change).collect()
 }

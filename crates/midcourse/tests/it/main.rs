@@ -7,7 +7,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod adapters;
+mod bench_general;
+mod bench_safety;
 mod commands;
+mod compare;
 mod data_parquet;
 mod data_prompts;
 mod data_split;

@@ -32,7 +32,7 @@ fn sessions(readme: &str) -> Vec<Session> {
 /// The line with its numbers and its spacing taken out.
 fn shape(line: &str) -> String {
     let plain: String =
-        line.chars().map(|c| if c.is_ascii_digit() || ",.-".contains(c) { ' ' } else { c }).collect();
+        line.chars().map(|c| if c.is_ascii_digit() || ",.-+−±".contains(c) { ' ' } else { c }).collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

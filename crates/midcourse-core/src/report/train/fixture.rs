@@ -36,7 +36,14 @@ pub(super) fn report(scores: &Scores) -> TrainReport<'_> {
         rate,
         before,
         after,
-        difference: Difference { difference: after - before, ci, n_prompts: 40 },
+        difference: Difference {
+            figures: [before, after],
+            difference: after - before,
+            ci,
+            p: 0.01,
+            detectable: None,
+            n_prompts: 40,
+        },
     };
     TrainReport {
         model: "smollm2",

@@ -1,5 +1,6 @@
 //! What the pages of a training say in sentences.
 
+use super::super::figure::{ends, signed};
 use super::{Change, TrainReport};
 use crate::metrics::Difference;
 
@@ -34,9 +35,8 @@ pub(super) fn change(change: &Change) -> String {
 }
 
 /// `+41.2 points [36.0, 46.1]`.
-pub(super) fn points(Difference { difference, ci: [low, high], .. }: Difference) -> String {
-    let [difference, low, high] = [difference, low, high].map(|x| 100.0 * x + 0.0);
-    format!("{difference:+.1} points [{low:.1}, {high:.1}]")
+pub(super) fn points(Difference { difference, ci, .. }: Difference) -> String {
+    format!("{} points {}", signed(100.0 * difference, 1), ends(ci.map(|end| 100.0 * end), 1))
 }
 
 /// `12.4 %`.

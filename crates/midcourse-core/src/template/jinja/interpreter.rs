@@ -24,6 +24,16 @@ pub(super) struct Interpreter<'n> {
     pub out: String,
     depth: usize,
     pub line: usize,
+    missing: Missing,
+}
+
+/// What becomes of something that is written and is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Nothing is written.
+    Nothing,
+    /// The template is stopped.
+    Fault,
 }
 
 /// Arguments with their values.
@@ -77,7 +87,22 @@ impl<'n> Interpreter<'n> {
             out: String::new(),
             depth: 0,
             line: 1,
+            missing: Missing::Nothing,
         }
+    }
+
+    /// The same, stopped by what writes something that is not there.
+    pub(super) fn strict(self) -> Self {
+        Self { missing: Missing::Fault, ..self }
+    }
+
+    /// The value of a template that is one expression; of any other what it writes.
+    pub(super) fn value(mut self, body: &Body) -> Run<Value> {
+        let [Stmt { line, kind: StmtKind::Emit(expr) }] = body.as_slice() else {
+            return self.run(body).map(Value::from);
+        };
+        self.line = *line;
+        self.eval(expr).map_err(|fault| Fault { line: self.line, ..fault })
     }
 
     /// What the template writes.
@@ -118,6 +143,9 @@ impl<'n> Interpreter<'n> {
             StmtKind::Data(text) => self.budget.push(&mut self.out, text)?,
             StmtKind::Emit(expr) => {
                 let value = self.eval(expr)?;
+                if let (Missing::Fault, Value::Undefined(reason)) = (self.missing, &value) {
+                    return Err(Fault::run(reason.to_string()));
+                }
                 value.write(&mut self.out, &mut self.budget)?;
             }
             StmtKind::If { branches, otherwise } => {

@@ -27,7 +27,7 @@ fn unknown(kind: &str, name: &str) -> Fault {
 }
 
 /// White space as Python's `str.isspace` knows it.
-pub(in crate::template) fn is_space(c: char) -> bool {
+pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
@@ -85,6 +85,11 @@ fn text_method(text: &str, name: &str, args: &Args, budget: &mut Budget) -> Run<
         }
         "find" => place(text.find(needed(args, 0, "sub")?)),
         "rfind" => place(text.rfind(needed(args, 0, "sub")?)),
+        "index" => {
+            let sub = needed(args, 0, "sub")?;
+            let at = text.find(sub).ok_or_else(|| Fault::run(format!("the text does not hold `{sub}`")))?;
+            place(Some(at))
+        }
         "count" => Ok(Value::count(text.matches(needed(args, 0, "sub")?).count())),
         "replace" => {
             let (old, new) = (needed(args, 0, "old")?, needed(args, 1, "new")?);

@@ -25,7 +25,7 @@ mod predicates;
 mod tests;
 mod value;
 
-pub(super) use methods::is_space;
+pub(crate) use methods::is_space;
 pub(super) use value::Value;
 
 use super::date::Date;
@@ -73,7 +73,7 @@ impl Fault {
         Self::new(FaultKind::Exhausted, problem)
     }
 
-    fn run(problem: impl Into<String>) -> Self {
+    pub(in crate::template) fn run(problem: impl Into<String>) -> Self {
         Self::new(FaultKind::Run, problem)
     }
 }
@@ -99,5 +99,17 @@ impl Program {
     pub(super) fn render(&self, names: Vec<(&str, Value)>, date: Date, n_bytes: usize) -> Run<String> {
         let budget = budget::Budget::new(STEPS + n_bytes);
         interpreter::Interpreter::new(names, date, budget).run(&self.body)
+    }
+
+    /// The same, but what writes something that is not there is a fault.
+    pub(super) fn write(&self, names: Vec<(&str, Value)>, date: Date, n_bytes: usize) -> Run<String> {
+        let budget = budget::Budget::new(STEPS + n_bytes);
+        interpreter::Interpreter::new(names, date, budget).strict().run(&self.body)
+    }
+
+    /// The value of a template that is one expression; of any other what it writes.
+    pub(super) fn value(&self, names: Vec<(&str, Value)>, date: Date, n_bytes: usize) -> Run<Value> {
+        let budget = budget::Budget::new(STEPS + n_bytes);
+        interpreter::Interpreter::new(names, date, budget).strict().value(&self.body)
     }
 }

@@ -122,7 +122,7 @@ impl Value {
     }
 
     /// What Python calls values of this kind.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(in crate::template) fn kind(&self) -> &'static str {
         match self {
             Self::Undefined(_) => "undefined",
             Self::None => "None",

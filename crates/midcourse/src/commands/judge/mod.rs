@@ -19,7 +19,7 @@ use crate::judges::JudgeIdentity;
 use crate::judging::{self, Bench, JudgingCost, Recorded};
 use crate::manifest::Manifest;
 use crate::pages;
-use crate::run_dir::{self, Opening, RunDir};
+use crate::run_dir::{self, JUDGE, Opening, RunDir};
 use crate::signals::Signals;
 use crate::storage::{StorageError, at};
 use crate::terminal::{print, say};
@@ -169,9 +169,6 @@ struct JudgeFile {
     #[serde(default)]
     cost: Option<JudgingCost>,
 }
-
-/// The name of a judge's own file in its place.
-const JUDGE: &str = "judge.json";
 
 /// Makes the place of a judge in a run's directory, or finds the same judge there.
 fn open_judged(dir: &RunDir, at_name: &str, judge: &JudgeIdentity) -> Result<JudgeFile> {

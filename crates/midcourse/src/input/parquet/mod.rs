@@ -46,6 +46,8 @@ pub(super) struct Rows<'a> {
     file: &'a str,
     /// Which columns are decoded, by their names in lower case.
     is_wanted: fn(&str) -> bool,
+    /// What a column is called in a row.
+    called: fn(&str) -> String,
     bytes: Bytes,
     metadata: ArrowReaderMetadata,
     /// Row groups that are still to be opened.
@@ -77,6 +79,7 @@ impl<'a> Rows<'a> {
         let rows = Self {
             file,
             is_wanted,
+            called: str::to_lowercase,
             bytes,
             groups: 0..metadata.metadata().num_row_groups(),
             metadata,
@@ -88,6 +91,11 @@ impl<'a> Rows<'a> {
         };
         rows.check_columns()?;
         Ok(rows)
+    }
+
+    /// The same, columns called as they are written.
+    pub(super) fn called_as_written(self) -> Self {
+        Self { called: str::to_owned, ..self }
     }
 
     /// Names of columns are compared in lower case, as those of CSV files are.
@@ -139,7 +147,7 @@ impl<'a> Rows<'a> {
 
     /// The row with the number `at` of a batch, all columns of the file among its fields.
     fn row(&mut self, batch: &RecordBatch, at: usize) -> Result<Map<String, Value>> {
-        let mut cells = Cells { n_bytes: 0 };
+        let mut cells = Cells::default();
         let mut row = Map::new();
         for field in self.metadata.schema().fields() {
             let value = match batch.column_by_name(field.name()).filter(|_| self.is_read(field.name())) {
@@ -152,7 +160,7 @@ impl<'a> Rows<'a> {
                     &format!("row {}: the column `{}`: {problem}", self.n_read + 1, field.name()),
                 )
             })?;
-            row.insert(field.name().to_lowercase(), value);
+            row.insert((self.called)(field.name()), value);
         }
         self.n_read += 1;
         self.n_bytes += cells.n_bytes;
@@ -226,14 +234,15 @@ fn is_value(kind: &DataType) -> bool {
 }
 
 /// Cells of a row on the way to JSON.
-struct Cells {
+#[derive(Default)]
+pub(super) struct Cells {
     /// Bytes of their texts.
     n_bytes: u64,
 }
 
 impl Cells {
     /// The value that stands in a column at a row. What no format reads of a structure is null.
-    fn value(&mut self, column: &dyn Array, at: usize) -> Result<Value, String> {
+    pub(super) fn value(&mut self, column: &dyn Array, at: usize) -> Result<Value, String> {
         if column.is_null(at) {
             return Ok(Value::Null);
         }
@@ -243,6 +252,8 @@ impl Cells {
                 self.n_bytes += text.len() as u64;
                 text.into()
             }
+            DataType::Utf8 => column.as_string::<i32>().value(at).into(),
+            DataType::LargeUtf8 => column.as_string::<i64>().value(at).into(),
             DataType::Boolean => column.as_boolean().value(at).into(),
             DataType::Struct(fields) => {
                 let columns = fields.iter().zip(column.as_struct().columns());

@@ -3,6 +3,7 @@
 //! Each must end with the documented exit code and one message that names the file (or flag) and the line,
 //! field, tensor or offset in it, followed by a hint. Nothing may panic.
 
+mod compare;
 mod corrupted;
 mod data;
 mod gguf;
@@ -181,6 +182,11 @@ fn files_of_rankings() {
 }
 
 #[test]
+fn runs_to_compare() {
+    compare::cases().assert_refused();
+}
+
+#[test]
 fn run_directories() {
     runs::cases().assert_refused();
 }
@@ -198,6 +204,7 @@ fn there_are_at_least_300_malformed_inputs_and_none_stands_twice() {
         templates::cases(),
         rankings::cases(),
         runs::cases(),
+        compare::cases(),
     ];
     let all: Vec<&Case> = readers.iter().flat_map(|reader| &reader.all).collect();
     let mut seen = BTreeSet::new();
