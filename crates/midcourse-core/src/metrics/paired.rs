@@ -6,8 +6,8 @@
 //! method from the difference of what a prompt pulls in the two runs. Where all prompts differ alike nothing is left to
 //! draw from: the interval is then as wide as what n prompts without an exception leave open, 1 − 0.025^(1/n). Where few
 //! differ the bootstrap runs off: a difference of shares is what was gained less what was lost, and no interval reaches
-//! beyond what the intervals of these two leave for it. And where few differ it holds 0 too seldom, so an interval holds 0 whenever the test of
-//! [`exchange`], which errs at no rate, finds nothing. Why: `docs/adr/0020-comparing-runs.md`.
+//! beyond what the intervals of these two leave for it. And there it holds 0 too seldom, so every interval holds 0 where the
+//! test of [`exchange`], which errs at no rate, finds nothing. Why: `docs/adr/0020-comparing-runs.md`.
 //!
 //! Swapped runs give the negated difference and the mirrored interval, bit for bit: every draw depends on the order of
 //! the prompts alone.
