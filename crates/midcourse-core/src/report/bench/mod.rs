@@ -50,7 +50,7 @@ fn heading(kind: Kind) -> &'static str {
 fn how_to_read(kind: Kind) -> &'static str {
     match kind {
         Kind::General => {
-            "Scored as lm-evaluation-harness scores these tasks. Whether two runs differ is told by `midcourse compare`, \
+            "Scored as lm-evaluation-harness scores these tasks. Whether two runs differ is told by midcourse compare, \
              item by item; intervals that overlap say little."
         }
         Kind::OverRefusal => "Harmless prompts that look harmful. Less refusal is better.",
