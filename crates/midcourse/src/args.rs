@@ -8,7 +8,7 @@ use midcourse_core::template::Mode;
 use midcourse_engine::local::DtypeChoice;
 use midcourse_engine::weights::export::{ModelFormat, Precision};
 
-use crate::bench::BenchOptions;
+use crate::bench::BenchArgs;
 use crate::compare::CompareArgs;
 use crate::endpoint::EndpointOptions;
 use crate::framing::FramingOptions;
@@ -184,33 +184,6 @@ const TRAINING: &str = "The prompt of a ranking, the response that its answers s
     which each token is computed once. OUT/adapter is an adapter as PEFT saves it: `midcourse eval --adapter OUT/adapter` \
     evaluates it. train.jsonl has the figures of every step, eval.jsonl those of what is held out, tensorboard/ both. \
     Look at the probability of the first token of a turn: it decides whether paths turn.";
-
-/// Arguments of `midcourse bench`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = BENCHMARKS)]
-pub(crate) struct BenchArgs {
-    #[command(flatten)]
-    pub options: BenchOptions,
-    /// List the tasks that are built in, and whether their rows are there
-    #[arg(long)]
-    pub list: bool,
-    /// Options from a TOML file with the same names; flags win
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Go on with the run in --out; its settings are taken from there
-    #[arg(long)]
-    pub resume: bool,
-    /// Print how much would be asked; nothing is measured and no server asked
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Print summary.json instead of a table
-    #[arg(long)]
-    pub json: bool,
-}
-
-const BENCHMARKS: &str = "General tasks are scored as lm-evaluation-harness scores them, a text that several items begin \
-    with computed once. OUT/items.jsonl has a line an item, OUT/lm-eval/ the same as lm-evaluation-harness writes it. \
-    `midcourse compare` holds two runs against each other, item by item.";
 
 /// Arguments of `midcourse judge`.
 #[derive(Debug, clap::Args)]

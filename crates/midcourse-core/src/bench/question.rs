@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::clean::cleaned;
-use super::task::{Choices, Correct, Field, Listed, Scoring, TaskSpec, Written, as_text, hex, kind};
+use super::task::{Choices, Correct, Field, Listed, Scoring, TaskSpec, Written, as_text, kind};
+use crate::judge::prompt::hex;
 use crate::{Error, Result};
 
 /// A row and where it stands.
@@ -189,7 +190,7 @@ impl TaskSpec {
 
 impl Choices {
     fn asked(&self, columns: &Map<String, Value>, (row, task): (&TaskRow, &str)) -> Result<Asked> {
-        let choices = match &self.choices {
+        let choices = match &self.listed {
             Listed::Fixed(choices) => choices.clone(),
             Listed::OfRow(field) => field.texts(columns).map_err(|e| row.error(&e))?,
         };
@@ -271,30 +272,28 @@ impl TaskRow {
 /// Hash of what is asked.
 fn id(group: Option<&str>, asked: &Asked) -> String {
     let mut hash = Sha256::new();
-    let mut take = |text: &str| {
+    for text in [group.unwrap_or_default().to_owned()].into_iter().chain(asked.texts()) {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
-    };
-    take(group.unwrap_or_default());
-    match asked {
-        Asked::Choices { prompt, choices, correct } => {
-            take(prompt);
-            choices.iter().for_each(|choice| take(choice));
-            take(&format!("{correct:?}"));
-        }
-        Asked::Contexts { contexts, target, correct } => {
-            contexts.iter().for_each(|context| take(context));
-            take(target);
-            take(&correct.to_string());
-        }
-        Asked::Continuation { prompt, target } => [prompt, target].into_iter().for_each(|text| take(text)),
-        Asked::Written { prompt, targets } => {
-            take(prompt);
-            targets.iter().for_each(|target| take(target));
-        }
-        Asked::Rolling { text } => take(text),
     }
     hex(&hash.finalize()[..8])
+}
+
+impl Asked {
+    /// All that is asked and what is right, as texts.
+    fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Choices { prompt, choices, correct } => {
+                [std::slice::from_ref(prompt), choices, &[format!("{correct:?}")]].concat()
+            }
+            Self::Contexts { contexts, target, correct } => {
+                [contexts.as_slice(), &[target.clone(), correct.to_string()]].concat()
+            }
+            Self::Continuation { prompt, target } => vec![prompt.clone(), target.clone()],
+            Self::Written { prompt, targets } => [std::slice::from_ref(prompt), targets.as_slice()].concat(),
+            Self::Rolling { text } => vec![text.clone()],
+        }
+    }
 }
 
 /// Tells equal items apart: the n-th of several with one id hashes its number besides.

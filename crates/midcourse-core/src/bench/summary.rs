@@ -79,8 +79,8 @@ impl TaskSpec {
         let all: Vec<&ItemRecord> = records.iter().collect();
         let over = |metric: &Metric| {
             let mut summary = over(metric, &all)?;
-            if let Some(pooled) = pooled(metric, by_group.values()) {
-                summary.stderr = pooled;
+            if !by_group.is_empty() {
+                summary.stderr = pooled(metric, by_group.values());
             }
             Some(summary)
         };
@@ -126,7 +126,8 @@ fn over(metric: &Metric, records: &[&ItemRecord]) -> Option<MetricSummary> {
     let is_weighted = records.iter().any(|record| record.weights.contains_key(&metric.name));
     let error = mean_stderr(&all, mean);
     let stderr = error.filter(|_| !is_weighted).map(|error| error * metric.scale.slope(mean));
-    let is_rate = metric.scale.is_share() && all.iter().all(|(value, _)| *value == 0.0 || *value == 1.0);
+    // Of shares of a probability no rate's interval holds.
+    let is_rate = metric.scale.is_share() && all.iter().all(|(value, _)| value.fract() == 0.0);
     let ci = if is_rate {
         wilson(mean, all.len() as f64)
     } else {
@@ -159,23 +160,22 @@ fn ratio_stderr(all: &[Weighed], mean: f64) -> Option<f64> {
     (all.len() > 1).then(|| (squares * n / (n - 1.0)).sqrt() / weight)
 }
 
-/// The pooled standard error over groups, as a group of tasks has it; none without groups, or with weights.
+/// The pooled standard error over groups, as a group of tasks has it; none where a group has one item, of which
+/// lm-evaluation-harness tells none either.
 fn pooled<'r>(
     metric: &Metric,
     groups: impl ExactSizeIterator<Item = &'r Vec<&'r ItemRecord>>,
-) -> Option<Option<f64>> {
+) -> Option<f64> {
     let n_groups = groups.len();
     let (mut sum, mut n_all) = (0.0, 0.0);
     for records in groups {
         let all = weighed(metric, records);
         let n = all.len() as f64;
         let mean = all.iter().map(|(value, _)| value).sum::<f64>() / n;
-        // A group of one has no standard error, and lm-evaluation-harness tells none of the whole.
-        let Some(error) = mean_stderr(&all, mean) else { return Some(None) };
-        sum += (n - 1.0) * error.powi(2) * n;
+        sum += (n - 1.0) * mean_stderr(&all, mean)?.powi(2) * n;
         n_all += n;
     }
-    (n_groups > 0).then(|| Some((sum / (n_all - n_groups as f64)).sqrt() / f64::sqrt(n_all)))
+    Some((sum / (n_all - n_groups as f64)).sqrt() / f64::sqrt(n_all))
 }
 
 /// Wilson's interval of a rate.

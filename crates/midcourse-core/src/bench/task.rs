@@ -86,7 +86,7 @@ pub enum Scoring {
 #[derive(Debug, Clone)]
 pub struct Choices {
     pub(super) prompt: Field,
-    pub(super) choices: Listed,
+    pub(super) listed: Listed,
     pub(super) correct: Correct,
     /// Whether accuracy by length is told.
     pub(super) by_length: ByLength,
@@ -210,9 +210,4 @@ impl TaskSpec {
     pub fn has_groups(&self) -> bool {
         self.group.is_some()
     }
-}
-
-/// Bytes in lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,10 +7,9 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 use super::clean::{Step, StepText};
-use super::task::{
-    ByLength, Choices, Correct, Field, Listed, MadeColumn, Scoring, Shots, TaskSpec, Written, hex,
-};
+use super::task::{ByLength, Choices, Correct, Field, Listed, MadeColumn, Scoring, Shots, TaskSpec, Written};
 use super::written::{Filter, FilterText, Match, MatchText};
+use crate::judge::prompt::hex;
 use crate::template::{RowTemplate, TemplateFault};
 use crate::{Error, Result};
 
@@ -183,7 +182,7 @@ impl Reader<'_> {
     fn choices(&self, raw: &mut Raw, kind: &Range<usize>) -> Result<Choices> {
         let choices = raw.choices.take().ok_or_else(|| self.error(kind, missing("choices")))?;
         let span = choices.span();
-        let choices = match choices.into_inner() {
+        let listed = match choices.into_inner() {
             RawList::Fixed(choices) if choices.len() < 2 => {
                 let problem = format!("`choices`: expected two or more, found {}", choices.len());
                 return Err(self.error(&span, problem));
@@ -195,7 +194,7 @@ impl Reader<'_> {
             (Some(_), Some(labels)) => {
                 return Err(self.error(&labels.span(), "`labels` and `correct` say the same: one must go"));
             }
-            (None, Some(labels)) => Correct::Labels(self.spanned("labels", labels)?),
+            (None, Some(labels)) => Correct::Labels(self.spanned("labels", &labels)?),
             (correct, None) => Correct::One(self.needed("correct", correct, kind)?),
         };
         let metrics = raw.metrics.take().unwrap_or_default();
@@ -204,7 +203,7 @@ impl Reader<'_> {
             return Err(self.error(&metric.span(), "`metrics`: `labels` have no acc_norm"));
         }
         let by_length = if by_length.is_some() { ByLength::Told } else { ByLength::NotTold };
-        Ok(Choices { prompt: self.needed("prompt", raw.prompt.take(), kind)?, choices, correct, by_length })
+        Ok(Choices { prompt: self.needed("prompt", raw.prompt.take(), kind)?, listed, correct, by_length })
     }
 
     fn written(&self, raw: &mut Raw, kind: &Range<usize>) -> Result<Written> {
@@ -266,7 +265,7 @@ impl Reader<'_> {
             let wrong = |problem| self.error(&span, format!("`clean`: {problem}"));
             clean.into_inner().into_iter().map(|step| Step::new(step).map_err(wrong)).collect()
         })?;
-        Ok(MadeColumn { name, value: self.spanned("value", value)?, clean })
+        Ok(MadeColumn { name, value: self.spanned("value", &value)?, clean })
     }
 
     fn needed(
@@ -276,14 +275,14 @@ impl Reader<'_> {
         kind: &Range<usize>,
     ) -> Result<Field> {
         let given = given.ok_or_else(|| self.error(kind, missing(name)))?;
-        self.spanned(name, given)
+        self.spanned(name, &given)
     }
 
     fn optional(&self, name: &'static str, given: Option<Spanned<String>>) -> Result<Option<Field>> {
-        given.map(|given| self.spanned(name, given)).transpose()
+        given.map(|given| self.spanned(name, &given)).transpose()
     }
 
-    fn spanned(&self, name: &'static str, given: Spanned<String>) -> Result<Field> {
+    fn spanned(&self, name: &'static str, given: &Spanned<String>) -> Result<Field> {
         let span = given.span();
         self.field(name, given.get_ref(), &span)
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn row(columns: Value) -> TaskRow {
+fn row(columns: &Value) -> TaskRow {
     TaskRow { place: "rows.jsonl:3".into(), columns: columns.as_object().unwrap().clone() }
 }
 
@@ -15,14 +15,17 @@ fn task(name: &str) -> TaskSpec {
     builtin::task(name).unwrap().unwrap()
 }
 
-/// The pairs of a row after the shots, bars between context and continuation.
-fn check(name: &str, shots: &[Value], columns: Value, expected: Expect) {
+/// The pairs of a row after the shots: a context, and behind bars the continuations that follow it.
+fn check(name: &str, shots: &[Value], columns: &Value, expected: &Expect) {
     let task = task(name);
-    let shots: Vec<Question> = shots.iter().map(|shot| task.question(&row(shot.clone())).unwrap()).collect();
+    let shots: Vec<Question> = shots.iter().map(|shot| task.question(&row(shot)).unwrap()).collect();
     let question = task.question(&row(columns)).unwrap();
     let pairs = task.pairs(&question, &task.shots_text(&shots));
-    let pairs: Vec<String> = pairs.iter().map(|(context, rest)| format!("{context}|{rest}|")).collect();
-    expected.assert_eq(&pairs.join("\n---\n"));
+    let by_context = pairs.chunk_by(|one, other| one.0 == other.0).map(|pairs| {
+        let rest: Vec<&str> = pairs.iter().map(|(_, rest)| rest.as_str()).collect();
+        format!("{}|{}|", pairs[0].0, rest.join("|"))
+    });
+    expected.assert_eq(&by_context.collect::<Vec<_>>().join("\n---\n"));
 }
 
 #[test]
@@ -42,71 +45,23 @@ fn mmlu_asks_with_its_subject_and_its_shots() {
     check(
         "mmlu",
         &[shot],
-        asked,
-        expect![[r#"
-            The following are multiple choice questions (with answers) about board games.
+        &asked,
+        &expect![[r#"
+        The following are multiple choice questions (with answers) about board games.
 
-            Who moves first?
-            A. White
-            B. Black
-            C. Both
-            D. Nobody
-            Answer: A
+        Who moves first?
+        A. White
+        B. Black
+        C. Both
+        D. Nobody
+        Answer: A
 
-            How many squares?
-            A. 8
-            B. 16
-            C. 32
-            D. 64
-            Answer:| A|
-            ---
-            The following are multiple choice questions (with answers) about board games.
-
-            Who moves first?
-            A. White
-            B. Black
-            C. Both
-            D. Nobody
-            Answer: A
-
-            How many squares?
-            A. 8
-            B. 16
-            C. 32
-            D. 64
-            Answer:| B|
-            ---
-            The following are multiple choice questions (with answers) about board games.
-
-            Who moves first?
-            A. White
-            B. Black
-            C. Both
-            D. Nobody
-            Answer: A
-
-            How many squares?
-            A. 8
-            B. 16
-            C. 32
-            D. 64
-            Answer:| C|
-            ---
-            The following are multiple choice questions (with answers) about board games.
-
-            Who moves first?
-            A. White
-            B. Black
-            C. Both
-            D. Nobody
-            Answer: A
-
-            How many squares?
-            A. 8
-            B. 16
-            C. 32
-            D. 64
-            Answer:| D|"#]],
+        How many squares?
+        A. 8
+        B. 16
+        C. 32
+        D. 64
+        Answer:| A| B| C| D|"#]],
     );
 }
 
@@ -119,11 +74,8 @@ fn hellaswag_is_cleaned_as_the_reference_cleans_it() {
     check(
         "hellaswag",
         &[],
-        asked,
-        expect![[r#"
-        Baking: How to bake. Mix the flour. A baker|  stirs.|
-        ---
-        Baking: How to bake. Mix the flour. A baker| waits long.|"#]],
+        &asked,
+        &expect!["Baking: How to bake. Mix the flour. A baker|  stirs.| waits long.|"],
     );
 }
 
@@ -132,9 +84,9 @@ fn winogrande_scores_the_rest_of_the_sentence() {
     let asked = json!({"sentence": "Ann helped Bo because _ was tired.", "option1": "Ann", "option2": "Bo", "answer": "2"});
     check(
         "winogrande",
-        &[asked.clone()],
-        asked,
-        expect![[r#"
+        std::slice::from_ref(&asked),
+        &asked,
+        &expect![[r#"
         Ann helped Bo because Bo was tired.
 
         Ann helped Bo because Ann| was tired.|
@@ -150,15 +102,15 @@ fn the_last_word_and_a_written_answer() {
     check(
         "lambada",
         &[],
-        json!({"text": "She put the kettle on the stove"}),
-        expect!["She put the kettle on the| stove|"],
+        &json!({"text": "She put the kettle on the stove"}),
+        &expect!["She put the kettle on the| stove|"],
     );
     let asked = json!({"question": "who wrote it", "answer": ["Ann", "Bo"]});
     check(
         "nq_open",
-        &[asked.clone()],
-        asked,
-        expect![[r#"
+        std::slice::from_ref(&asked),
+        &asked,
+        &expect![[r#"
         Answer these questions:
 
         Q: who wrote it?
@@ -209,10 +161,10 @@ fn rows_that_cannot_be_asked_are_refused_with_their_place() {
             "rows.jsonl:3: task truthfulqa_mc2: expected 2 labels of 0 and 1, at least one of them 1, found 0, 0",
         ),
     ] {
-        let error = task(name).question(&row(columns)).unwrap_err().to_string();
+        let error = task(name).question(&row(&columns)).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
-    assert!(task("arc_easy").question(&row(arc)).is_ok());
+    assert!(task("arc_easy").question(&row(&arc)).is_ok());
 }
 
 #[test]
@@ -237,7 +189,7 @@ fn task_files_that_are_wrong_are_refused_with_their_line() {
     assert!(TaskSpec::parse("own.toml", &file(rest)).is_ok());
 }
 
-fn scored(task: &TaskSpec, columns: Value, logps: &[f64]) -> ItemRecord {
+fn scored(task: &TaskSpec, columns: &Value, logps: &[f64]) -> ItemRecord {
     let question = task.question(&row(columns)).unwrap();
     let found = logps.iter().map(|&logp| Likelihood { logp, is_greedy: logp > -1.0 }).collect();
     task.record(&question, &Findings::Likelihoods(found), false)
@@ -247,11 +199,11 @@ fn scored(task: &TaskSpec, columns: Value, logps: &[f64]) -> ItemRecord {
 fn choices_are_scored_plain_and_by_their_length() {
     let piqa = task("piqa");
     let columns = json!({"goal": "g", "sol1": "long way", "sol2": "way", "label": 0});
-    let values = scored(&piqa, columns.clone(), &[-4.0, -3.0]).values;
+    let values = scored(&piqa, &columns, &[-4.0, -3.0]).values;
     assert_eq!(values, BTreeMap::from([("acc".into(), 0.0), ("acc_norm".into(), 1.0)]));
     let columns = json!({"question": "q", "mc2_targets": {"choices": ["a", "b", "c"], "labels": [1, 0, 1]}});
     let values =
-        scored(&task("truthfulqa_mc2"), columns, &[0.25_f64.ln(), 0.5_f64.ln(), 0.25_f64.ln()]).values;
+        scored(&task("truthfulqa_mc2"), &columns, &[0.25_f64.ln(), 0.5_f64.ln(), 0.25_f64.ln()]).values;
     assert!((values["acc"] - 0.5).abs() < 1e-12);
 }
 
@@ -260,7 +212,7 @@ fn summaries_have_closed_standard_errors() {
     let piqa = task("piqa");
     let of = |label: usize, sol1: &str| {
         let columns = json!({"goal": "g", "sol1": sol1, "sol2": "way", "label": label});
-        scored(&piqa, columns, &[-1.0, -2.0])
+        scored(&piqa, &columns, &[-1.0, -2.0])
     };
     let summary = piqa.summary(BTreeMap::new(), &[of(0, "a"), of(0, "b"), of(1, "c"), of(0, "d")]);
     let acc = &summary.metrics[0];
@@ -274,8 +226,8 @@ fn summaries_have_closed_standard_errors() {
 #[test]
 fn perplexities_are_of_weighted_nats() {
     let perplexity = task("perplexity");
-    let one = scored(&perplexity, json!({"text": "two words"}), &[-3.0, -1.0]);
-    let two = scored(&perplexity, json!({"text": "and three words"}), &[-1.0]);
+    let one = scored(&perplexity, &json!({"text": "two words"}), &[-3.0, -1.0]);
+    let two = scored(&perplexity, &json!({"text": "and three words"}), &[-1.0]);
     let summary = perplexity.summary(BTreeMap::new(), &[one, two]);
     let value = |at: usize| summary.metrics[at].value;
     assert!((value(0) - (5.0_f64 / 5.0).exp()).abs() < 1e-12);
@@ -288,8 +240,7 @@ fn perplexities_are_of_weighted_nats() {
 fn equal_items_are_told_apart_by_their_number() {
     let piqa = task("piqa");
     let columns = json!({"goal": "g", "sol1": "a", "sol2": "b", "label": 0});
-    let mut questions: Vec<Question> =
-        (0..3).map(|_| piqa.question(&row(columns.clone())).unwrap()).collect();
+    let mut questions: Vec<Question> = (0..3).map(|_| piqa.question(&row(&columns)).unwrap()).collect();
     let first = questions[0].id.clone();
     apart(&mut questions);
     assert_eq!(questions[0].id, first);

@@ -37,7 +37,7 @@ pub fn csv_rows(file: &str, text: &str) -> Result<Vec<(usize, Map<String, Value>
     below(header, records).map(|row| row.map(|row| (row.at.line, row.fields))).collect()
 }
 
-fn below<'a>(header: Vec<String>, records: Records<'a>) -> impl Iterator<Item = Result<Row<'a>>> {
+fn below(header: Vec<String>, records: Records<'_>) -> impl Iterator<Item = Result<Row<'_>>> {
     records.map(move |record| {
         let Record { at, fields } = record?;
         let (expected, found) = (header.len(), fields.len());

@@ -124,7 +124,14 @@ fn curves((id, title): (&str, &str), lengths: &str, (all, second): (&[Series], O
     svg += &percent_axis();
     svg += &length_axis(all, x);
     svg += &axis_title(lengths);
-    svg += &second.map_or_else(String::new, |second| legend(all, second));
+    match second {
+        Some(second) => svg += &legend(all, second),
+        // Where no legend stands there is no room for one.
+        None => {
+            svg =
+                svg.replacen(&format!("0 0 {WIDTH} {HEIGHT}"), &format!("0 28 {WIDTH} {}", HEIGHT - 28.0), 1)
+        }
+    }
     svg += &each(all, |series| band(series, x));
     svg + &each(all, |series| line(series, x)) + "</svg>"
 }

@@ -61,6 +61,9 @@ struct Laid {
 /// A scored token: the place of its tree and of its branch in the pass, and the token's among those of the branch.
 type Place = (usize, usize, usize);
 
+/// A node, by the place of its tree, and the tokens that are scored after it.
+type Asked = ((usize, usize), Vec<(Place, TokenId)>);
+
 /// The log-probability of a token, and whether no other is likelier.
 type Found = (f64, bool);
 
@@ -145,7 +148,7 @@ impl LocalEngine {
                 }
             }
         }
-        let asked: Vec<_> = asked.into_iter().collect();
+        let asked: Vec<Asked> = asked.into_iter().collect();
         let mut found: BTreeMap<Place, Found> = BTreeMap::new();
         for rows in asked.chunks(LOGIT_ROWS) {
             found.extend(self.found(pass, rows)?.into_iter().flatten());
@@ -163,11 +166,7 @@ impl LocalEngine {
     }
 
     /// The scored tokens after some nodes.
-    fn found(
-        &self,
-        pass: &[Planted],
-        rows: &[((usize, usize), Vec<(Place, TokenId)>)],
-    ) -> Result<Vec<Vec<(Place, Found)>>> {
+    fn found(&self, pass: &[Planted], rows: &[Asked]) -> Result<Vec<Vec<(Place, Found)>>> {
         let width = self.decoder.config.width;
         let hidden = rows.iter().flat_map(|((tree, node), _)| pass[*tree].tree.hidden(*node)).copied();
         let hidden = Tensor::from_vec(hidden.collect(), (rows.len(), width), &Device::Cpu)?;

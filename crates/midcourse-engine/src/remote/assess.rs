@@ -77,7 +77,7 @@ struct Texts<'a> {
 
 impl Texts<'_> {
     /// A text with room for the token that the server samples: its start goes where there is none.
-    fn text(&self, trunk: &[TokenId], branch: Branch) -> Text {
+    fn text(&self, trunk: &[TokenId], branch: &Branch) -> Text {
         let tokens = [trunk, &branch.tokens].concat();
         let cut = (tokens.len() + 1).saturating_sub(self.engine.context).min(branch.from - 1);
         Text { id: branch.id, tokens: tokens[cut..].to_vec(), from: branch.from - cut }
@@ -92,7 +92,7 @@ impl Source for Texts<'_> {
         while self.queue.is_empty() {
             let bundle = self.assessment.next()?;
             let texts: Vec<Text> =
-                bundle.branches.into_iter().map(|branch| self.text(&bundle.trunk, branch)).collect();
+                bundle.branches.iter().map(|branch| self.text(&bundle.trunk, branch)).collect();
             self.queue.extend(texts);
         }
         let text = self.queue.pop_front()?;

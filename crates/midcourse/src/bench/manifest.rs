@@ -58,7 +58,7 @@ impl BenchManifest {
         tasks: &[Box<dyn Task>],
         caveats: Vec<String>,
     ) -> Self {
-        let identity = |task: &Box<dyn Task>| TaskIdentity {
+        let identity = |task: &dyn Task| TaskIdentity {
             task: task.name().to_owned(),
             n_items: task.items().len(),
             identity: task.identity(),
@@ -74,7 +74,7 @@ impl BenchManifest {
             judge: judge.clone(),
             endpoint: model.survey.clone(),
             caveats: caveats.into_iter().chain(of_server).collect(),
-            tasks: tasks.iter().map(identity).collect(),
+            tasks: tasks.iter().map(|task| identity(task.as_ref())).collect(),
             sessions: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 //! A run has tasks ([`Task`]), a task has items, an item becomes a record. General tasks are files of data
 //! ([`general`]); those of safety judge replies. What is recorded is `midcourse_core::bench::record`'s.
 
+mod args;
 mod general;
 mod lm_eval;
 mod manifest;
@@ -16,6 +17,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 
+pub(crate) use args::BenchArgs;
 pub(crate) use general::{Listed, list, pull};
 pub(crate) use lm_eval::LmEvalFiles;
 pub(crate) use manifest::{BenchManifest, read_manifest};

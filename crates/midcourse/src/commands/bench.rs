@@ -5,8 +5,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use midcourse_core::report::strip_controls;
 
-use crate::args::BenchArgs;
-use crate::bench::{self, BenchManifest, BenchPlan, BenchRun, Task, TaskForetold};
+use crate::bench::{self, BenchArgs, BenchManifest, BenchPlan, BenchRun, Task, TaskForetold};
 use crate::model::{self, MeasurableModel};
 use crate::run_dir::{self, Opening};
 use crate::signals::Signals;

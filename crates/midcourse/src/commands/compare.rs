@@ -3,6 +3,7 @@
 use anyhow::Result;
 use midcourse_core::compare::{self as comparing, Gate};
 use midcourse_core::report::compare::missed;
+use midcourse_core::report::strip_controls;
 
 use crate::compare::{self, CompareArgs};
 use crate::terminal::{print, say};
@@ -20,8 +21,9 @@ pub(crate) fn run(args: &CompareArgs) -> Result<u8> {
     print(&if args.json { run_dir::pretty(&comparison)? } else { compare::terminal(&comparison) });
     say(&format!("report: {}", out.join("compare.html").display()));
     let missed = missed(&comparison);
-    for gate in &missed {
-        say(&midcourse_core::report::strip_controls(gate));
+    // The tables end with the gates; JSON has no sentences.
+    for gate in missed.iter().filter(|_| args.json) {
+        say(&strip_controls(gate));
     }
     Ok(if missed.is_empty() { 0 } else { failure::GATE })
 }

@@ -43,7 +43,7 @@ pub(crate) fn each_as_written(
     mut take: impl FnMut(Place<'_>, Map<String, Value>) -> Result<()>,
 ) -> Result<()> {
     if super::is_parquet(&bytes) {
-        let rows = parquet::Rows::open(file, bytes, |_| true)?.as_written();
+        let rows = parquet::Rows::open(file, bytes, |_| true)?.called_as_written();
         return (1..).zip(rows).try_for_each(|(line, row)| take(Place { file, line }, row?));
     }
     each_line(file, &bytes, take)

@@ -55,10 +55,13 @@ fn bench(dir: &Path, tasks: &[(&str, usize, usize)]) {
     std::fs::write(dir.join("run.toml"), "model = \"tiny\"\n").unwrap();
 }
 
-/// Compares, with `@` for the fixture's directory.
+/// Compares, with `@` for the fixture's directory; pages go into a new one there unless `args` say where.
 fn compare(fixture: &Fixture, args: &[&str]) -> Output {
     let root = fixture.path("").display().to_string();
-    let args: Vec<String> = args.iter().map(|arg| arg.replace('@', root.trim_end_matches('/'))).collect();
+    let out = format!("@/out-{}", std::fs::read_dir(fixture.path("")).unwrap().count());
+    let given = if args.contains(&"--out") { Vec::new() } else { vec!["--out", &out] };
+    let args = args.iter().chain(&given).map(|arg| arg.replace('@', root.trim_end_matches('/')));
+    let args: Vec<String> = args.collect();
     fixtures::run(&[&["compare".to_owned()], args.as_slice()].concat())
 }
 
@@ -111,7 +114,7 @@ fn a_gate_that_is_missed_ends_with_1_and_its_sentence() {
         "{}",
         output.stderr
     );
-    assert!(fixture.path("out/compare.html").is_file());
+    assert!(fixture.path("json/compare.html").is_file());
     let output = compare(
         &fixture,
         &["@/base", "@/taught", "--gate", "low(corr_mean)>0", "--gate", "false_corrections<=5"],

@@ -36,9 +36,10 @@ fn headline(tasks: &[TaskSummary]) -> String {
     each(main.take(MAX_CARDS), |(task, metric)| {
         let (name, of) =
             (Html(&task.task).to_string(), format!("{} of {}", Html(&metric.metric), task.n_items));
-        match metric.scale.is_share() {
-            true => card(&name, Figure { rate: Some(metric.value), ci: Some(metric.ci) }, &of),
-            false => counted(&name, &format!("{:.2}", metric.value), &of),
+        if metric.scale.is_share() {
+            card(&name, Figure { rate: Some(metric.value), ci: Some(metric.ci) }, &of)
+        } else {
+            counted(&name, &format!("{:.2}", metric.value), &of)
         }
     })
 }

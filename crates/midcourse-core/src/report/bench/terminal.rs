@@ -56,7 +56,22 @@ mod tests {
     #[test]
     fn a_table_a_kind() {
         let summary = fixture::summary();
-        expect![[""]].assert_eq(&terminal(&fixture::report(&summary), 80, Colour::Off));
+        expect![[r#"
+            smollm2 + runs/a/adapter
+
+            General ability                                           items
+            hellaswag acc                 37.5 % [30.9, 44.4]           200
+            hellaswag acc_norm            42.5 % [35.9, 49.4]           200
+            mmlu acc                      31.0 % [24.4, 37.9]           120
+            perplexity word_perplexity    21.500 [19.000, 24.300]         3
+
+            Refusals of harmless prompts                                items
+            over_refusal refused             8.0 % [1.4, 14.9]            248
+
+            hellaswag: 1 item longer than the model's context, their start was cut off
+            over_refusal: 2 items without figures: the judge could not tell
+        "#]]
+        .assert_eq(&terminal(&fixture::report(&summary), 80, Colour::Off));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub fn html(report: &CompareReport) -> String {
     let comparison = report.comparison;
     let body = format!(
         include_str!("page.html"),
+        baseline = Html(comparison.runs.first().map_or("", |run| &run.name)),
         compared = Html(&prose::compared(comparison)),
         how_to_read = Html(prose::HOW_TO_READ),
         gates = gates(comparison),
@@ -83,8 +84,9 @@ fn differences(comparison: &Comparison, group: &Group) -> String {
     let unit =
         if group.measures.iter().all(|measure| measure.scale.is_share()) { "points" } else { "difference" };
     let bodies = each(&group.measures, |measure| {
-        let rows = each(changes(comparison, measure), |(run, compared, change)| {
-            row((measure, axis), (run, compared), change, comparison.comparisons.len() > 1)
+        let rows = each(changes(comparison, measure).enumerate(), |(at, (run, compared, change))| {
+            let head = head(comparison, measure, (at, run));
+            row((&head, measure, axis), (run, compared), change)
         });
         format!("<tbody>\n{rows}</tbody>\n")
     });
@@ -96,25 +98,29 @@ fn differences(comparison: &Comparison, group: &Group) -> String {
     )
 }
 
+/// What a row is about. Where there are several runs, the measure is shown in the first of its rows and read out in all.
+fn head(comparison: &Comparison, measure: &Measure, (at, run): (usize, usize)) -> String {
+    let name = Html(&measure.name);
+    if comparison.comparisons.len() == 1 {
+        return format!("<bdi>{name}</bdi><span class=\"said\">{}</span>", prose::way(measure));
+    }
+    let class = if at == 0 { "" } else { " class=\"again\"" };
+    let summary = &comparison.runs[run];
+    format!(
+        "<bdi{class}>{name}</bdi><span class=\"said\">{}<bdi>{}</bdi></span>",
+        swatch(run),
+        Html(&summary.name)
+    )
+}
+
 fn row(
-    (measure, axis): (&Measure, Axis),
+    (head, measure, axis): (&str, &Measure, Axis),
     (run, compared): (usize, &Compared),
     change: &Change,
-    names_runs: bool,
 ) -> String {
     let (by, ends) = prose::difference(measure, change);
-    let name = if names_runs {
-        format!(
-            "{}<span class=\"said\">{}<bdi>{}</bdi></span>",
-            Html(&measure.name),
-            swatch(run),
-            Html(&compared.run)
-        )
-    } else {
-        format!("{}<span class=\"said\">{}</span>", Html(&measure.name), prose::way(measure))
-    };
     format!(
-        "<tr><th scope=\"row\"><bdi>{name}</bdi></th><td>{}</td><td class=\"rate\"><b>{by}</b> <span class=\"interval\">{ends}</span>\
+        "<tr><th scope=\"row\">{head}</th><td>{}</td><td class=\"rate\"><b>{by}</b> <span class=\"interval\">{ends}</span>\
          <span class=\"said\">{}</span></td><td>{}</td></tr>\n",
         axis.row(measure, run, change),
         Html(&prose::clarity(measure, change, compared.changes.len())),
@@ -144,7 +150,7 @@ fn leaderboard(comparison: &Comparison) -> String {
     });
     format!(
         "<div class=\"wide\"><table class=\"sortable\"><caption>Every run, and what it came to with its 95 % interval</caption>\
-         <thead><tr><th scope=\"col\" data-first=\"ascending\">run</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table></div>\n"
+         <thead><tr><th scope=\"col\" data-first=\"ascending\"><bdi>run</bdi></th>{heads}</tr></thead><tbody>\n{rows}</tbody></table></div>\n"
     )
 }
 

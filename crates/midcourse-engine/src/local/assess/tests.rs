@@ -56,10 +56,10 @@ fn bundles(rng: &mut PathRng, vocab: usize) -> Vec<Bundle> {
     let mut number = |most: usize| (rng.uniform() * most as f64) as usize;
     (0..3)
         .map(|_| {
-            let trunk: Vec<TokenId> = (0..1 + number(30)).map(|_| number(vocab) as TokenId).collect();
-            let branches = (0..1 + number(6)).map(|_| {
+            let trunk: Vec<TokenId> = (0..=number(30)).map(|_| number(vocab) as TokenId).collect();
+            let branches = (0..=number(6)).map(|_| {
                 // Few tokens, so that branches begin alike.
-                let tokens: Vec<TokenId> = (0..1 + number(8)).map(|_| number(3) as TokenId).collect();
+                let tokens: Vec<TokenId> = (0..=number(8)).map(|_| number(3) as TokenId).collect();
                 let n = trunk.len() + tokens.len();
                 id += 1;
                 Branch { id: id - 1, from: 1 + number(n - 1), tokens }

@@ -19,7 +19,7 @@ const COMPRESSED: [&str; 4] = ["", ".gz", ".xz", ".zst"];
 
 /// Rows and what is recorded of their file.
 pub(super) struct Rows {
-    pub rows: Vec<TaskRow>,
+    pub all: Vec<TaskRow>,
     pub file: PathBuf,
     /// The split, of which the file says that it is; none of a file that is named by the task alone.
     pub split: Option<String>,
@@ -62,7 +62,7 @@ fn read(file: PathBuf, split: Option<String>) -> Result<Rows> {
         let hint = "check that the file was written to its end".into();
         return Err(Failure::Input { problem: format!("{name}: the file holds no rows"), hint }.into());
     }
-    Ok(Rows { rows, file, split, sha256 })
+    Ok(Rows { all: rows, file, split, sha256 })
 }
 
 fn text(file: &str, bytes: Vec<u8>) -> Result<String> {

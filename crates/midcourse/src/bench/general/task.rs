@@ -68,7 +68,7 @@ impl GeneralTask {
             return Err(missing("the rows of its shots", splits(&spec.shots.splits)).into());
         }
         let limit = plan.options.limit;
-        let questions = limited(questions(&spec, &found.rows)?, limit);
+        let questions = limited(questions(&spec, &found.all)?, limit);
         let shots =
             answered.as_ref().map_or(Ok(BTreeMap::new()), |rows| shots(&spec, rows, &questions, n_shots))?;
         let mut identity = BTreeMap::from([
@@ -116,7 +116,7 @@ fn shots(
     n_shots: usize,
 ) -> Result<BTreeMap<Option<String>, String>> {
     let mut answered: BTreeMap<Option<String>, Vec<Question>> = BTreeMap::new();
-    for question in questions(spec, &rows.rows)? {
+    for question in questions(spec, &rows.all)? {
         answered.entry(question.group.clone()).or_default().push(question);
     }
     let groups: BTreeSet<&Option<String>> = asked.iter().map(|question| &question.group).collect();

@@ -94,7 +94,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The same, columns called as they are written.
-    pub(super) fn as_written(self) -> Self {
+    pub(super) fn called_as_written(self) -> Self {
         Self { called: str::to_owned, ..self }
     }
 

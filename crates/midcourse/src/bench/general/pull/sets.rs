@@ -14,7 +14,7 @@ pub(super) struct Set {
     /// Its path in the package.
     pub member: &'static str,
     /// Its rows in the layout of the task.
-    pub layout: fn(Row) -> Row,
+    pub layout: fn(&Row) -> Row,
 }
 
 /// A set that the package lacks.
@@ -27,25 +27,26 @@ pub(super) struct HubSet {
 }
 
 /// As they are.
-fn same(row: Row) -> Row {
-    row
+fn same(row: &Row) -> Row {
+    row.clone()
 }
 
 /// The answer of yes or no as the number of the choice.
-fn yes_is_one(mut row: Row) -> Row {
+fn yes_is_one(row: &Row) -> Row {
+    let mut row = row.clone();
     let answer = row.remove("answer").and_then(|answer| answer.as_bool()).unwrap_or_default();
     row.insert("label".into(), u8::from(answer).into());
     row
 }
 
 /// Of a rendered request the question and the answer that it was made of.
-fn asked(row: Row) -> Row {
+fn asked(row: &Row) -> Row {
     let doc = |name: &str| row.get("doc").and_then(|doc| doc.get(name)).cloned().unwrap_or_default();
     Row::from_iter([("question".to_owned(), doc("question")), ("answer".to_owned(), doc("answer"))])
 }
 
 /// Of a rendered request the passage that it was made of, its last word behind it.
-fn passage(row: Row) -> Row {
+fn passage(row: &Row) -> Row {
     let part =
         |name: &str| row.get("request").and_then(|request| request.get(name)?.as_str()).unwrap_or_default();
     let text = [part("context"), part("continuation")].concat();
@@ -56,7 +57,7 @@ const fn set(
     file: &'static str,
     (licence, source): (&'static str, &'static str),
     member: &'static str,
-    layout: fn(Row) -> Row,
+    layout: fn(&Row) -> Row,
 ) -> Set {
     Set { file, licence, source, member, layout }
 }
