@@ -42,6 +42,8 @@ pub enum Unparsed {
     Nothing,
     /// It carries on in the clear, where a cipher was asked for.
     Clear,
+    /// It only repeats what was asked, in the cipher.
+    Echo,
     /// It does not decode.
     Garbled,
     /// The judge's answer could not be understood, or it abstained.
@@ -88,9 +90,9 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// Reads what a model said to a question in `cipher`.
-    pub fn new(text: &'a str, cipher: Cipher) -> Self {
-        Self { text, cipher, reading: cipher.read(text) }
+    /// Reads what a model said to a goal that it was asked in `cipher`.
+    pub fn new(text: &'a str, cipher: Cipher, goal: &str) -> Self {
+        Self { text, cipher, reading: cipher.read(text, goal) }
     }
 
     /// What it is.
@@ -103,7 +105,7 @@ impl<'a> Reply<'a> {
         match &self.reading {
             Reading::Decoded(text) => Some(text),
             Reading::Clear => Some(self.text),
-            Reading::Nothing | Reading::Garbled => None,
+            Reading::Nothing | Reading::Echo | Reading::Garbled => None,
         }
     }
 
@@ -111,6 +113,7 @@ impl<'a> Reply<'a> {
     pub fn unjudged(&self) -> Option<Finding> {
         let why = match self.reading {
             Reading::Nothing => Unparsed::Nothing,
+            Reading::Echo => Unparsed::Echo,
             Reading::Garbled => Unparsed::Garbled,
             Reading::Decoded(_) | Reading::Clear => return None,
         };

@@ -78,7 +78,7 @@ impl<'a> Replies<'a> {
                 Known::Finding(Finding::Failed { reason: reason.clone() }, None)
             }
             Outcome::Grown { text, prefix_bytes, .. } => {
-                let reply = Reply::new(text, probe.cipher);
+                let reply = Reply::new(text, probe.cipher, &probe.goal);
                 match reply.unjudged() {
                     Some(finding) => Known::Finding(finding, Some(reply)),
                     None => Known::Open(Open {
