@@ -8,7 +8,9 @@ use crate::bench::{BenchSummary, ItemRecord, MetricSummary, TaskSummary};
 /// Everything that a benchmark run has measured. A task's main metric is called as the task, others `TASK:METRIC`.
 pub fn of_bench(summary: &BenchSummary, items: &[ItemRecord]) -> Vec<Measured> {
     let mut by_task: BTreeMap<&str, Vec<&ItemRecord>> = BTreeMap::new();
-    items.iter().for_each(|item| by_task.entry(&item.task).or_default().push(item));
+    for item in items {
+        by_task.entry(&item.task).or_default().push(item);
+    }
     let measures = summary.tasks.iter().flat_map(|task| {
         let items = by_task.remove(task.task.as_str()).unwrap_or_default();
         task.metrics.iter().enumerate().map(move |(at, metric)| {

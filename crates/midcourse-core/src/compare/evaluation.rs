@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::measure::{Aspect, Measure, Measured, Observed, Rank, Seen};
 use crate::bench::Better;
+use crate::judge::prompt::hex;
 use crate::metrics::{CorrAtK, PromptOutcome, Scale, Scores, Share};
 
 /// A finished evaluation, prompt by prompt.
@@ -69,8 +70,10 @@ struct Set {
 impl Set {
     fn new(outcomes: BTreeMap<String, PromptOutcome>, mut identity: BTreeMap<String, String>) -> Self {
         let mut hash = Sha256::new();
-        outcomes.keys().for_each(|id| hash.update(format!("{id}\n")));
-        let digest: String = hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        for id in outcomes.keys() {
+            hash.update(format!("{id}\n"));
+        }
+        let digest = hex(&hash.finalize()[..4]);
         identity.insert("prompts".into(), format!("{} ({digest})", outcomes.len()));
         Self { outcomes: Rc::new(outcomes), identity }
     }

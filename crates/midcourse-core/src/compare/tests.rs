@@ -53,6 +53,7 @@ fn every_measure_of_both_runs_is_compared() {
 }
 
 #[test]
+#[expect(clippy::float_cmp, reason = "mirrored to the last bit")]
 fn swapped_runs_mirror() {
     let [first, second, _] = runs().try_into().unwrap();
     let there = compare(&[first.clone(), second.clone()], &[]).unwrap();
@@ -74,7 +75,9 @@ fn swapped_runs_mirror() {
 #[test]
 fn the_order_of_items_decides_nothing() {
     let baseline = benched("a", |items| {
-        items.iter_mut().step_by(9).for_each(|item| *item.values.get_mut("acc").unwrap() = 0.0)
+        for item in items.iter_mut().step_by(9) {
+            item.values.insert("acc".into(), 0.0);
+        }
     });
     let [plain, reversed] = [benched("b", |_| {}), benched("b", |items| items.reverse())];
     let compared = |run: Run| compare(&[baseline.clone(), run], &[]).unwrap().comparisons;
@@ -99,7 +102,9 @@ fn other_data_another_judge_or_setting_is_named_and_not_compared() {
     let other_data = why(evaluation(&[3, 4, 5], &[0, 1], "rule 1"), "corr_mean");
     assert!(other_data.starts_with("prompts differs: the baseline has 4 ("), "{other_data}");
     let mut hotter = evaluation(&turned, &[0, 1], "rule 1");
-    hotter.iter_mut().for_each(|m| drop(m.identity.insert("temperature".into(), "1".into())));
+    for measure in &mut hotter {
+        measure.identity.insert("temperature".into(), "1".into());
+    }
     assert_eq!(why(hotter, "plain_refusal/benign"), "temperature differs: the baseline has 0.8, this run 1");
     assert_eq!(why(Vec::new(), "corr_mean"), "only the baseline has it");
 }
@@ -142,7 +147,9 @@ fn items_of_one_run_only_are_counted_and_repeated_items_keep_their_places() {
 fn items_of_a_cluster_are_one() {
     let clustered = |name| {
         benched(name, |items| {
-            items.iter_mut().enumerate().for_each(|(i, item)| item.cluster = Some(format!("c{}", i / 5)))
+            for (i, item) in items.iter_mut().enumerate() {
+                item.cluster = Some(format!("c{}", i / 5));
+            }
         })
     };
     let found = compare(&[clustered("a"), clustered("b")], &[]).unwrap();

@@ -129,7 +129,7 @@ fn curves((id, title): (&str, &str), lengths: &str, (all, second): (&[Series], O
         // Where no legend stands there is no room for one.
         None => {
             svg =
-                svg.replacen(&format!("0 0 {WIDTH} {HEIGHT}"), &format!("0 28 {WIDTH} {}", HEIGHT - 28.0), 1)
+                svg.replacen(&format!("0 0 {WIDTH} {HEIGHT}"), &format!("0 28 {WIDTH} {}", HEIGHT - 28.0), 1);
         }
     }
     svg += &each(all, |series| band(series, x));

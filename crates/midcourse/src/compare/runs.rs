@@ -39,12 +39,11 @@ pub(crate) fn read(args: &[RunArg]) -> Result<Vec<Run>> {
         let Recorded { name, measures } = recorded(&arg.dir)?;
         let source = arg.dir.display().to_string();
         let known = arg.name.as_ref().and_then(|name| runs.iter_mut().find(|run| run.name == *name));
-        match known {
-            Some(run) => join(run, source, measures)?,
-            None => {
-                let name = arg.name.clone().unwrap_or_else(|| free(name, &source, &mut taken));
-                runs.push(Run { name, sources: vec![source], measures });
-            }
+        if let Some(run) = known {
+            join(run, source, measures)?;
+        } else {
+            let name = arg.name.clone().unwrap_or_else(|| free(name, &source, &mut taken));
+            runs.push(Run { name, sources: vec![source], measures });
         }
     }
     if let [only] = runs.as_slice() {

@@ -3,7 +3,7 @@
 //! If the runs are alike, exchanging the two runs of a prompt changes nothing. So the difference is held against those of
 //! all exchanges (Fisher's randomisation test of paired samples), or of many drawn ones. Of items that stand alone and are
 //! right or wrong this is McNemar's test, in closed form. Differences as large as the one found count by half: the mid-p of
-//! Lancaster (1961), whose error stays below its level with McNemar's test (Fagerland, Lydersen and Laake, *BMC Medical
+//! Lancaster (1961), whose error stays near its level with McNemar's test (Fagerland, Lydersen and Laake, *BMC Medical
 //! Research Methodology* 13:91, 2013), where the exact test is too careful.
 
 use rand_chacha::ChaCha8Rng;

@@ -69,6 +69,7 @@ mod tests {
     use crate::compare::fixture;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "these are the very numbers")]
     fn axes_are_round_and_hold_every_interval() {
         assert_eq!([0.0, 0.3, 1.0, 1.2, 7.0, 69.3].map(round), [1.0, 0.5, 1.0, 2.0, 10.0, 100.0]);
         let comparison = fixture::comparison();

@@ -94,7 +94,7 @@ fn differences(comparison: &Comparison, group: &Group) -> String {
         "<table class=\"categories differences\"><caption>{}</caption><thead><tr><th>measure</th>\
          <th class=\"scale\"><span>{low}</span><span>{zero}</span><span>{high}</span></th>\
          <th class=\"rate\">{unit}, 95 % interval</th><th>over</th></tr></thead>\n{bodies}</table>\n",
-        Html(&sentence_of(&group.title).trim_end_matches('.'))
+        Html(sentence_of(&group.title).trim_end_matches('.'))
     )
 }
 
