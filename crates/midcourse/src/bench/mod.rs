@@ -24,6 +24,7 @@ pub(crate) use manifest::{BenchManifest, read_manifest};
 pub(crate) use options::{BenchOptions, BenchPlan};
 pub(crate) use pages::{is_benchmark, terminal, write as write_pages};
 pub(crate) use run::BenchRun;
+pub(crate) use safety::SafetyOptions;
 pub(crate) use task::{Task, TaskForetold, Work};
 
 use crate::failure::Failure;

@@ -1,11 +1,14 @@
 //! `midcourse bench`: what else a model can do, and what it refuses.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use midcourse_core::bench::BenchSummary;
 use midcourse_core::report::strip_controls;
 
 use crate::bench::{self, BenchArgs, BenchManifest, BenchPlan, BenchRun, Task, TaskForetold};
+use crate::judges::KnownJudge;
 use crate::model::{self, MeasurableModel};
 use crate::run_dir::{self, Opening};
 use crate::signals::Signals;
@@ -25,35 +28,70 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8> {
     }
     let judge = Rc::new(plan.judge.identify()?);
     let tasks = bench::tasks(&plan, &judge)?;
-    let recorded = out.as_deref().filter(|_| args.resume).map(bench::read_manifest).transpose()?.flatten();
-    let recorded = recorded.map(|run| run.model).filter(|recorded| recorded.name == plan.model);
-    let commit = recorded.and_then(|recorded| recorded.commit);
+    let commit = recorded_commit(&plan, out.as_deref().filter(|_| args.resume))?;
     if args.dry_run {
         return foretell(&plan, &tasks, commit.as_deref(), args.json);
     }
-    let model = load(&plan, commit.as_deref())?;
     let out = out.map_or_else(|| run_dir::free(&format!("bench-{}", model::short_name(&plan.model))), Ok)?;
-    let manifest = BenchManifest::new((&plan, &judge.identity), &model, &tasks, Vec::new());
-    let mut run = BenchRun::open(&out, opening, &plan, (manifest, tasks))?;
-    run.measure(&model, &signals)?;
-    if let Some(stopped) = run.stopped(&signals) {
-        return Err(stopped.into());
-    }
-    // Two models need not fit into memory together.
-    drop(model);
-    run.conclude(&signals)?;
-    if let Some(stopped) = run.stopped(&signals) {
-        return Err(stopped.into());
-    }
-    let summary = run.finish()?;
-    bench::write_pages(&run.dir.path)?;
+    let outset = Outset { judge, tasks, commit };
+    let summary = outset.measure(&plan, (&out, opening), &signals)?;
     if args.json {
         print(&serde_json::to_string_pretty(&summary)?);
     } else {
-        print(&bench::terminal(&run.dir.path)?);
-        say(&format!("report: {}", run.dir.file("report.html").display()));
+        print(&bench::terminal(&out)?);
+        say(&format!("report: {}", out.join("report.html").display()));
     }
     Ok(0)
+}
+
+/// Measures as a plan says, as a part of another command; a run that is there is gone on with. Says what it does, prints
+/// nothing.
+pub(crate) fn benchmark(plan: &BenchPlan, out: &Path, opening: Opening, signals: &Signals) -> Result<()> {
+    let judge = Rc::new(plan.judge.identify()?);
+    let tasks = bench::tasks(plan, &judge)?;
+    let commit = recorded_commit(plan, (opening == Opening::Resume).then_some(out))?;
+    Outset { judge, tasks, commit }.measure(plan, (out, opening), signals).map(drop)
+}
+
+/// What a run begins with, before the model is loaded.
+struct Outset {
+    judge: Rc<KnownJudge>,
+    tasks: Vec<Box<dyn Task>>,
+    /// The commit of the model's repository that was begun with.
+    commit: Option<String>,
+}
+
+impl Outset {
+    /// Measures, sums up and writes the pages.
+    fn measure(
+        self,
+        plan: &BenchPlan,
+        (out, opening): (&Path, Opening),
+        signals: &Signals,
+    ) -> Result<BenchSummary> {
+        let model = load(plan, self.commit.as_deref())?;
+        let manifest = BenchManifest::new((plan, &self.judge.identity), &model, &self.tasks, Vec::new());
+        let mut run = BenchRun::open(out, opening, plan, (manifest, self.tasks))?;
+        run.measure(&model, signals)?;
+        if let Some(stopped) = run.stopped(signals) {
+            return Err(stopped.into());
+        }
+        // Two models need not fit into memory together.
+        drop(model);
+        run.conclude(signals)?;
+        if let Some(stopped) = run.stopped(signals) {
+            return Err(stopped.into());
+        }
+        let summary = run.finish()?;
+        bench::write_pages(&run.dir.path)?;
+        Ok(summary)
+    }
+}
+
+/// The commit of the model's repository that a run was begun with.
+fn recorded_commit(plan: &BenchPlan, run: Option<&Path>) -> Result<Option<String>> {
+    let recorded = run.map(bench::read_manifest).transpose()?.flatten();
+    Ok(recorded.map(|run| run.model).filter(|model| model.name == plan.model).and_then(|model| model.commit))
 }
 
 fn list(args: &BenchArgs) -> Result<u8> {

@@ -1,5 +1,5 @@
 //! `midcourse demo`: the whole story on the sandbox set, which the program carries: preferences, training, and
-//! course-correction before and after it.
+//! course-correction and benchmarks before and after it.
 //!
 //! Every stage is a command of its own, which is shown as it is started, and which anybody can give by hand.
 
@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::args::DemoArgs;
+use crate::bench;
 use crate::failure::Failure;
 use crate::storage::{StorageError, at, write_whole};
 use crate::terminal::say;
@@ -25,6 +26,13 @@ const DATA: [(&str, &str, usize); 4] = [
 /// How the few rankings of a demo are trained on: all of them, in many small steps.
 const FEW: [&str; 4] = ["--contrast-share", "0.5", "--prompts-per-step", "2"];
 
+/// Benchmarks whose prompts are those of the demo.
+const SAFETY: &str = "over_refusal,jailbreak_prefills";
+/// General tasks; their rows are fetched.
+const GENERAL: &str = "hellaswag,piqa,arc_easy";
+/// Items of every task in a demo, and with all rows.
+const LIMITS: [&str; 2] = ["32", "200"];
+
 /// Runs the command.
 pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
     let out = args.out.clone().map_or_else(|| run_dir::free("demo"), Ok)?;
@@ -32,27 +40,46 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
         return Err(StorageError::Exists { path: out }.into());
     }
     let data = write_data(&out.join("data"), usize::MAX)?;
-    let (taken, settings): (_, &[&str]) = if args.full {
-        (data.clone(), &[])
+    let tasks = tasks()?;
+    let settings = |few: &[&str], limit| [&["--bench", tasks.as_str(), "--bench-limit", limit][..], few].concat();
+    let [limit, limit_of_full] = LIMITS;
+    let whole = settings(&[], limit_of_full);
+    let (taken, settings) = if args.full {
+        (data.clone(), whole.clone())
     } else {
         let left_out =
             DATA.iter().map(|(name, text, n)| format!("{n} of {} rows of {name}", text.lines().count()));
         say(&format!("the demo takes {}; --full takes all", left_out.collect::<Vec<_>>().join(", ")));
-        (write_data(&out.join("data/part"), 0)?, &FEW)
+        (write_data(&out.join("data/part"), 0)?, settings(&FEW, limit))
     };
-    for stage in stages((&args.model, &out), &taken, settings) {
+    for stage in stages((&args.model, &out), &taken, &settings) {
         if let Some(code) = perform(&stage)? {
             return Ok(code);
         }
     }
     if !args.full {
         say("\nthe same with all rows:");
-        for stage in stages((&args.model, &out.with_file_name("full")), &data, &[]) {
+        for stage in stages((&args.model, &out.with_file_name("full")), &data, &whole) {
             say(&format!("  {}", shown(&stage)));
         }
     }
     say(&format!("\nThe demo is done. Open {} in a browser.", out.join("train/report.html").display()));
     Ok(0)
+}
+
+/// The benchmarks of a demo. The rows of general tasks are fetched where they are not there; where they cannot be, the
+/// demo goes on without these tasks.
+fn tasks() -> Result<String> {
+    let rows: Vec<String> = ["data", "pull", "general"].map(str::to_owned).to_vec();
+    let is_there = || -> Result<bool> {
+        let listed = bench::list(None)?;
+        Ok(GENERAL.split(',').all(|task| listed.iter().any(|listed| listed.task == task && listed.there)))
+    };
+    if !is_there()? && perform(&rows)?.is_some() {
+        say("the demo goes on without general tasks, whose rows could not be fetched");
+        return Ok(SAFETY.into());
+    }
+    Ok(format!("{GENERAL},{SAFETY}"))
 }
 
 /// Writes the sandbox's files, whole with `at_least` rows, else as many rows as a demo takes.

@@ -19,6 +19,7 @@ use clap::CommandFactory;
 
 use crate::args::{Args, Command};
 
+pub(crate) use bench::benchmark;
 pub(crate) use eval::evaluate;
 
 /// Runs a command and returns its exit code.

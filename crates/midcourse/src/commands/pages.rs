@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use midcourse_core::report::compare::sentences;
 
 use crate::failure::Failure;
 use crate::run_dir::{MANIFEST, Opening, RunDir};
@@ -27,7 +28,7 @@ pub(crate) fn run(run: &Path) -> Result<u8> {
         bench::write_pages(run)?;
         print(&bench::terminal(run)?);
     } else if train::pages::is_training(run) {
-        train::pages::write(run)?.iter().for_each(|line| print(line));
+        train::pages::write(run)?.iter().flat_map(sentences).for_each(|line| print(&line));
     } else {
         crate::pages::write(&dir)?;
         print(&crate::pages::terminal(run)?);

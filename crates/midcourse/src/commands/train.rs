@@ -64,9 +64,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
     say(&foretold.text(plan.engine()));
     let scores = teach(&mut run, (&plan, &base, course), &signals)?;
     let results = train::finish(&run, &plan, scores)?;
-    let changed = train::pages::write(&run.dir.path)?;
-    let text = [vec![results.text()], changed].concat().join("\n");
-    print(&if args.json { serde_json::to_string_pretty(&results)? } else { text });
+    print(&if args.json { serde_json::to_string_pretty(&results)? } else { results.text() });
     say(&format!("report: {}", run.dir.file("report.html").display()));
     say(&format!("adapter: {}", run.adapter().display()));
     Ok(0)
@@ -105,5 +103,5 @@ fn teach(
         let stopped = signals.failure(train::resume_hint(&run.dir.path));
         return Err(stopped.context("a training that stopped without a signal")?.into());
     }
-    Ok([before, train::measure(plan, &run.dir, Some(run.adapter()), signals)?])
+    Ok([before, train::measure(plan, &run.dir, Some(&run.adapter()), signals)?])
 }

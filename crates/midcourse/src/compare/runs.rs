@@ -18,6 +18,13 @@ pub(crate) struct RunArg {
     dir: PathBuf,
 }
 
+impl RunArg {
+    /// A directory whose run is called `name`.
+    pub(crate) fn named(name: &str, dir: PathBuf) -> Self {
+        Self { name: Some(name.to_owned()), dir }
+    }
+}
+
 impl FromStr for RunArg {
     type Err = Infallible;
 

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use midcourse_core::report::compare::differences;
 use midcourse_core::report::{Markdown, strip_controls};
 
 use super::finish::Results;
@@ -60,10 +61,14 @@ impl Card<'_> {
     }
 
     fn results(&self) -> String {
-        let mut text = String::from("| figure | before | after |\n| --- | ---: | ---: |\n");
         let rows = self.results.rows();
-        if rows.is_empty() {
-            return "Nothing was held out and nothing was measured.\n".into();
+        let mut text = match &self.results.comparison {
+            None if rows.is_empty() => return "Nothing was held out and nothing was measured.\n".into(),
+            None => String::new(),
+            Some(comparison) => differences(comparison) + "\n",
+        };
+        if !rows.is_empty() {
+            text += "| held out | before | after |\n| --- | ---: | ---: |\n";
         }
         for (name, before, after) in rows {
             let _ = writeln!(text, "| {name} | {before} | {after} |");

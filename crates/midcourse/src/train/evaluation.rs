@@ -1,10 +1,10 @@
-//! Before and after: C²-Eval of the base and of the trained model, on the same prompts with the same seeds.
+//! Before and after: C²-Eval and benchmarks of the base and of the trained model, on the same prompts with the same seeds.
 //!
 //! Each is a run of its own in a directory of the training, which `midcourse report` and `midcourse judge` take like any
 //! other. One that is finished is not done again, one that was interrupted is gone on with.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use midcourse_core::chat::Message;
@@ -12,7 +12,8 @@ use midcourse_core::data::{Responses, Sample, prompt_hash};
 use midcourse_core::metrics::Scores;
 
 use super::TrainPlan;
-use crate::commands::evaluate;
+use crate::bench::{self, BenchOptions, BenchPlan, SafetyOptions};
+use crate::commands::{benchmark, evaluate};
 use crate::failure::Failure;
 use crate::plan::{EvalOptions, EvalPlan, Lengths, Preset};
 use crate::run_dir::{self, Opening, RunDir};
@@ -29,42 +30,94 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
-    /// The directory of its run.
+    /// The directory of its evaluation.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Before => "before",
             Self::After => "after",
         }
     }
+
+    /// The directory of its benchmark run.
+    pub(crate) fn bench_name(self) -> &'static str {
+        match self {
+            Self::Before => "bench-before",
+            Self::After => "bench-after",
+        }
+    }
+
+    fn of(adapter: Option<&PathBuf>) -> Self {
+        if adapter.is_some() { Self::After } else { Self::Before }
+    }
 }
 
-/// Measures the base, or the base with `adapter`; none where no data is named for it.
+/// Measures the base, or the base with `adapter`, in everything that data are named for. The figures are those of
+/// course-correction; none where no data are named for it.
 pub(crate) fn measure(
     plan: &TrainPlan,
     dir: &RunDir,
-    adapter: Option<PathBuf>,
+    adapter: Option<&PathBuf>,
     signals: &Signals,
 ) -> Result<Option<Scores>> {
-    let moment = if adapter.is_some() { Moment::After } else { Moment::Before };
-    let Some(eval) = eval_plan(plan, adapter)? else { return Ok(None) };
-    let out = dir.file(moment.name());
-    if out.join(run_dir::SCORES).is_file() {
-        return Ok(Some(pages::read_scores(&out)?));
+    let moment = Moment::of(adapter);
+    let part = Part { dir, signals, moment };
+    let scores = match eval_plan(plan, adapter)? {
+        None => None,
+        Some(eval) => Some(part.evaluate(&eval)?),
+    };
+    if let Some(bench) = bench_plan(plan, adapter)? {
+        part.benchmark(&bench)?;
     }
-    let saved = out.join(run_dir::PLAN);
-    let opening = if saved.is_file() { Opening::Resume } else { Opening::New };
-    if opening == Opening::Resume {
-        let earlier: EvalOptions = options::read(&saved)?;
-        if let Some(difference) = eval.difference(&earlier.resolve()?)? {
-            return Err(StorageError::Mismatch { path: saved, difference }.into());
+    Ok(scores)
+}
+
+/// A run inside a training.
+struct Part<'a> {
+    dir: &'a RunDir,
+    signals: &'a Signals,
+    moment: Moment,
+}
+
+impl Part<'_> {
+    fn evaluate(&self, plan: &EvalPlan) -> Result<Scores> {
+        let out = self.dir.file(self.moment.name());
+        if out.join(run_dir::SCORES).is_file() {
+            return pages::read_scores(&out);
+        }
+        let opening = begun::<EvalOptions>(&out, plan)?;
+        say(&format!("measuring course-correction {} training", self.moment.name()));
+        self.ended(evaluate(plan, &out, opening, self.signals))
+    }
+
+    fn benchmark(&self, plan: &BenchPlan) -> Result<()> {
+        let out = self.dir.file(self.moment.bench_name());
+        if out.join(bench::SUMMARY).is_file() {
+            return Ok(());
+        }
+        let opening = begun::<BenchOptions>(&out, plan)?;
+        say(&format!("measuring {} {} training", plan.tasks.join(", "), self.moment.name()));
+        self.ended(benchmark(plan, &out, opening, self.signals))
+    }
+
+    /// The part of a training is not gone on with by itself.
+    fn ended<T>(&self, measured: Result<T>) -> Result<T> {
+        match self.signals.failure(super::resume_hint(&self.dir.path)) {
+            Some(stopped) if measured.is_err() => Err(stopped.into()),
+            _ => measured,
         }
     }
-    say(&format!("measuring course-correction {} training", moment.name()));
-    let measured = evaluate(&eval, &out, opening, signals);
-    // The part of a training is not gone on with by itself.
-    match signals.failure(super::resume_hint(&dir.path)) {
-        Some(stopped) if measured.is_err() => Err(stopped.into()),
-        _ => measured.map(Some),
+}
+
+/// How a run that may have begun is opened; one that has begun otherwise is refused.
+fn begun<O: options::Planned>(out: &Path, plan: &O::Plan) -> Result<Opening> {
+    let saved = out.join(run_dir::PLAN);
+    if !saved.is_file() {
+        return Ok(Opening::New);
+    }
+    let earlier: O = options::read(&saved)?;
+    match O::difference(plan, &earlier.plan()?)? {
+        None => Ok(Opening::Resume),
+        Some(difference) => Err(StorageError::Mismatch { path: saved, difference }.into()),
     }
 }
 
@@ -94,14 +147,14 @@ pub(crate) fn refuse_trained(plan: &TrainPlan, prompts: &[Vec<Message>]) -> Resu
 }
 
 /// The evaluation that a training asks for.
-fn eval_plan(plan: &TrainPlan, adapter: Option<PathBuf>) -> Result<Option<EvalPlan>> {
+fn eval_plan(plan: &TrainPlan, adapter: Option<&PathBuf>) -> Result<Option<EvalPlan>> {
     let options = &plan.options;
     let Some(data) = options.eval_data.clone() else { return Ok(None) };
     let preset = options.eval_preset.unwrap_or(Preset::Quick);
     let lengths = [vec![0], preset.prefix_lengths()].concat();
     let eval = EvalOptions {
         model: Some(plan.model.clone()),
-        adapter,
+        adapter: adapter.cloned(),
         data: Some(data),
         benign: options.benign.clone(),
         preset: Some(preset),
@@ -112,4 +165,27 @@ fn eval_plan(plan: &TrainPlan, adapter: Option<PathBuf>) -> Result<Option<EvalPl
         ..EvalOptions::default()
     };
     Ok(Some(eval.resolve()?))
+}
+
+/// The benchmarks that a training asks for. What is told apart from the training's own options by `bench-`, and the
+/// prompts of both sets, which safety tasks ask about too.
+fn bench_plan(plan: &TrainPlan, adapter: Option<&PathBuf>) -> Result<Option<BenchPlan>> {
+    let options = &plan.options;
+    let Some(tasks) = options.bench.clone() else { return Ok(None) };
+    let bench = BenchOptions {
+        model: Some(plan.model.clone()),
+        adapter: adapter.cloned(),
+        tasks: Some(tasks),
+        data: options.bench_data.clone(),
+        limit: options.bench_limit,
+        seed: options.seed,
+        safety: SafetyOptions {
+            benign: options.benign.clone(),
+            prefills: options.eval_data.clone(),
+            ..SafetyOptions::default()
+        },
+        framing: options.framing.clone(),
+        ..BenchOptions::default()
+    };
+    Ok(Some(bench.resolve()?))
 }

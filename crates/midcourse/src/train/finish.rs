@@ -3,15 +3,17 @@
 use std::fmt::Write;
 
 use anyhow::Result;
+use midcourse_core::compare::Comparison;
 use midcourse_core::metrics::Scores;
+use midcourse_core::report::compare::sentences;
 use midcourse_core::train::EvalRecord;
 use serde::Serialize;
 
-use super::TrainPlan;
 use super::card::Card;
 use super::manifest::{DropCount, TrainManifest};
 use super::run::read_evals;
 use super::session::TrainRun;
+use super::{TrainPlan, pages};
 use crate::options;
 
 /// What a training came to, as `--json` prints it.
@@ -25,11 +27,14 @@ pub(crate) struct Results {
     /// Course-correction before and after; null where it was not measured.
     pub before: Option<Scores>,
     pub after: Option<Scores>,
+    /// The trained model against the base in everything that was measured, as compare.json has it; null where nothing was.
+    pub comparison: Option<Comparison>,
     pub manifest: TrainManifest,
 }
 
-/// Writes the card of the adapter; returns the results. The pages of a training are made of the same files.
+/// Writes the pages and the card of the adapter; returns the results.
 pub(crate) fn finish(run: &TrainRun, plan: &TrainPlan, scores: [Option<Scores>; 2]) -> Result<Results> {
+    run.write_manifest()?;
     let evals = read_evals(&run.dir)?;
     let at = |step: usize| evals.iter().find(|record| record.step == step).cloned();
     let [before, after] = scores;
@@ -39,11 +44,11 @@ pub(crate) fn finish(run: &TrainRun, plan: &TrainPlan, scores: [Option<Scores>; 
         held_out_after: run.manifest.best.and_then(|best| at(best.step)),
         before,
         after,
+        comparison: pages::write(&run.dir.path)?,
         manifest: run.manifest.clone(),
     };
     let card = Card { results: &results, command: options::command("train", &plan.options)? };
     run.adapter_dir().describe(&card.render())?;
-    run.write_manifest()?;
     Ok(results)
 }
 
@@ -67,10 +72,13 @@ impl Results {
         for (name, before, after) in self.rows() {
             let _ = write!(text, "\n{name}: {before} → {after}");
         }
+        for line in self.comparison.iter().flat_map(sentences) {
+            let _ = write!(text, "\n{line}");
+        }
         text
     }
 
-    /// Figures before and after: name, before, after.
+    /// Figures of what is held out: name, before, after.
     pub(super) fn rows(&self) -> Vec<(&'static str, String, String)> {
         let mut rows = Vec::new();
         if let (Some(before), Some(after)) = (&self.held_out_before, &self.held_out_after) {
@@ -87,19 +95,6 @@ impl Results {
                 percent,
             );
             row("the same of a false turn", |r| r.eval_first_turn_probability_benign, percent);
-        }
-        if let (Some(before), Some(after)) = (&self.before, &self.after) {
-            let mut row = |name, of: fn(&Scores) -> Option<f64>| {
-                if let (Some(before), Some(after)) = (of(before), of(after)) {
-                    rows.push((name, percent(before), percent(after)));
-                }
-            };
-            row("Corr_mean", |s| s.corr_mean.as_ref().map(|mean| mean.rate));
-            row("false corrections", |s| s.benign.as_ref().and_then(|benign| benign.overall.rate));
-            row("plain answers that refuse, harmful prompts", |s| s.plain.and_then(|share| share.rate));
-            row("plain answers that refuse, harmless prompts", |s| {
-                s.benign.as_ref().and_then(|benign| benign.plain).and_then(|share| share.rate)
-            });
         }
         rows
     }

@@ -147,6 +147,30 @@ pub(crate) struct TrainOptions {
     #[arg(long, value_parser = names::<Preset>(&["paper", "quick"]), help_heading = "Before and after")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_preset: Option<Preset>,
+    /// What else is measured before and after, as for `midcourse bench`: general, safety, names of tasks, files of tasks,
+    /// by commas. Safety tasks take their prompts from --benign and --eval-data, and from files in --bench-data
+    #[arg(
+        long,
+        value_name = "general|safety|NAME|FILE.toml",
+        value_delimiter = ',',
+        help_heading = "Before and after"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bench: Option<Vec<String>>,
+    /// Directory of the rows of these tasks [default: what `midcourse data pull general` has fetched]
+    #[arg(long, value_name = "DIR", requires = "bench", help_heading = "Before and after")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bench_data: Option<PathBuf>,
+    /// Only the first N items of every task
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "bench",
+        allow_negative_numbers = true,
+        help_heading = "Before and after"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bench_limit: Option<usize>,
     #[command(flatten, next_help_heading = "Framing")]
     #[serde(flatten)]
     pub framing: FramingOptions,
@@ -367,6 +391,9 @@ impl TrainOptions {
             eval_data: None,
             benign: None,
             eval_preset: None,
+            bench: None,
+            bench_data: None,
+            bench_limit: None,
             ..self
         }
     }

@@ -1,19 +1,22 @@
-//! The pages of a training: from the files of its directory, and of the two evaluations in it, to `report.html` and
-//! `report.md`.
+//! The pages of a training: from the files of its directory, and of the runs in it that measured before and after, to
+//! `report.html` and `report.md`.
 
 use std::path::Path;
 
 use anyhow::Result;
-use midcourse_core::eval::Set;
-use midcourse_core::metrics::difference;
-use midcourse_core::report::train::{self, Change, Measured, Rate, TrainReport};
+use midcourse_core::Error;
+use midcourse_core::compare::{self, Comparison};
+use midcourse_core::metrics::Scores;
+use midcourse_core::report::train::{self, TrainReport};
 use midcourse_core::train::{EvalRecord, StepRecord};
 
 use super::evaluation::Moment;
 use super::manifest::{DropCount, TrainManifest, read_manifest};
 use super::options::TrainOptions;
 use super::run::{EVAL_LOG, TRAIN_LOG};
-use crate::evaluated::Evaluated;
+use crate::bench::SUMMARY;
+use crate::compare::RunArg;
+use crate::pages::read_scores;
 use crate::storage::{StorageError, write_whole};
 use crate::{options, run_dir};
 
@@ -25,15 +28,16 @@ pub(crate) fn is_training(dir: &Path) -> bool {
     dir.join(TRAIN_LOG).is_file()
 }
 
-/// Writes both pages; returns what changed, a sentence each.
-pub(crate) fn write(dir: &Path) -> Result<Vec<String>> {
+/// Writes both pages; returns what changed, where anything was measured before and after.
+pub(crate) fn write(dir: &Path) -> Result<Option<Comparison>> {
     let manifest =
         read_manifest(dir)?.ok_or_else(|| StorageError::NothingToResume { path: dir.to_owned() })?;
     let asked: TrainOptions = options::read(&dir.join(run_dir::PLAN))?;
     let steps: Vec<StepRecord> = run_dir::read_records(&dir.join(TRAIN_LOG))?;
     let evals: Vec<EvalRecord> = run_dir::read_records(&dir.join(EVAL_LOG))?;
-    let [before, after] = [Moment::Before, Moment::After].map(|moment| evaluated(&dir.join(moment.name())));
-    let runs = before?.zip(after?);
+    let [before, after] = [Moment::Before, Moment::After].map(|moment| scores(&dir.join(moment.name())));
+    let scores = before?.zip(after?);
+    let comparison = comparison(dir)?;
     let objective = asked.objective.unwrap_or_default();
     let report = TrainReport {
         model: &manifest.model.name,
@@ -41,44 +45,39 @@ pub(crate) fn write(dir: &Path) -> Result<Vec<String>> {
         steps: &steps,
         evals: &evals,
         best: manifest.best.map(|best| best.step),
-        measured: runs.as_ref().map(|(before, after)| Measured {
-            before: &before.scores,
-            after: &after.scores,
-            changes: changes(before, after),
-        }),
+        scores: scores.as_ref().map(|(before, after)| [before, after]),
+        comparison: comparison.as_ref(),
         warnings: &manifest.warnings,
         details: details(&manifest, &options::command("train", &asked)?),
     };
     write_whole(&dir.join(HTML), train::html(&report).as_bytes())?;
     write_whole(&dir.join(MARKDOWN), train::markdown(&report).as_bytes())?;
-    Ok(report.measured.map_or_else(Vec::new, |measured| train::changes(&measured.changes)))
+    Ok(comparison)
 }
 
-/// None where none is finished.
-fn evaluated(dir: &Path) -> Result<Option<Evaluated>> {
-    dir.join(run_dir::SCORES).is_file().then(|| Evaluated::read(dir)).transpose()
+/// None where no evaluation is finished.
+fn scores(run: &Path) -> Result<Option<Scores>> {
+    run.join(run_dir::SCORES).is_file().then(|| read_scores(run)).transpose()
 }
 
-/// Rates that both evaluations have. They are of the same prompts: one training asked for both.
-fn changes(before: &Evaluated, after: &Evaluated) -> Vec<Change> {
-    let rates = [
-        (Rate::CorrMean, Set::Harmful, false),
-        (Rate::FalseCorrections, Set::Benign, false),
-        (Rate::PlainHarmful, Set::Harmful, true),
-        (Rate::PlainBenign, Set::Benign, true),
-    ];
-    let seed = after.scores.settings.seed;
-    let lengths = &after.scores.settings.prefix_lengths;
-    let change = |(rate, set, is_plain): (Rate, Set, bool)| {
-        let others = after.of(set);
-        let pairs: Vec<_> =
-            before.of(set).iter().filter_map(|(id, outcome)| Some((outcome, others.get(id)?))).collect();
-        let lengths: Vec<usize> = lengths.iter().copied().filter(|&k| (k == 0) == is_plain).collect();
-        let difference = difference(&pairs, &lengths, seed)?;
-        let [before, after] = difference.figures;
-        Some(Change { rate, before, after, difference })
+/// The trained model against the base in everything that was measured of both; none where nothing was.
+fn comparison(dir: &Path) -> Result<Option<Comparison>> {
+    let finished = |moment: Moment| {
+        let evaluation = (moment.name(), run_dir::SCORES);
+        let parts = [evaluation, (moment.bench_name(), SUMMARY)].map(|(name, last)| (dir.join(name), last));
+        parts.into_iter().filter(|(run, last)| run.join(last).is_file()).map(|(run, _)| run)
     };
-    rates.into_iter().filter_map(change).collect()
+    let of = |moment, name| finished(moment).map(move |run| RunArg::named(name, run));
+    let before: Vec<RunArg> = of(Moment::Before, "base").collect();
+    let after: Vec<RunArg> = of(Moment::After, "trained").collect();
+    if before.is_empty() || after.is_empty() {
+        return Ok(None);
+    }
+    match compare::compare(&crate::compare::read(&[before, after].concat())?, &[]) {
+        // Nothing could be judged in one of them, say.
+        Err(Error::NothingToCompare { .. }) => Ok(None),
+        compared => Ok(Some(compared?)),
+    }
 }
 
 fn details(manifest: &TrainManifest, command: &str) -> Vec<(String, String)> {

@@ -47,11 +47,22 @@ fn gates(comparison: &Comparison) -> String {
     format!("<ul class=\"gates\">\n{items}</ul>\n")
 }
 
+/// Everything but the curves, for a page of another kind that compares besides.
+pub(in crate::report) fn within(comparison: &Comparison) -> String {
+    let mut html = each(&comparison.comparisons, |compared| said(comparison, compared));
+    html += &each(groups(comparison), |group| differences(comparison, &group));
+    html + &leaderboard(comparison)
+}
+
 fn sentences(comparison: &Comparison, compared: &Compared) -> String {
+    let said = said(comparison, compared);
+    format!("<section><h2><bdi>{}</bdi></h2>{said}</section>\n", Html(&compared.run))
+}
+
+fn said(comparison: &Comparison, compared: &Compared) -> String {
     let left = each(prose::left(compared), |line| page::note(&line));
     format!(
-        "<section><h2><bdi>{}</bdi></h2><p>{}</p>\n<p>{}</p>\n{left}</section>\n",
-        Html(&compared.run),
+        "<p>{}</p>\n<p>{}</p>\n{left}",
         Html(&prose::sentence(comparison, compared)),
         Html(&sentence_of(&prose::clear(compared))),
     )

@@ -14,13 +14,19 @@ pub fn markdown(report: &CompareReport) -> String {
     text += &each(&comparison.gates, |result| format!("- {}\n", Markdown(&prose::gate(comparison, result))));
     text += &each(&comparison.comparisons, |compared| sentences(comparison, compared));
     text += "\n## Differences to the baseline\n";
-    text += &each(groups(comparison), |group| differences(comparison, &group));
+    text += &each(groups(comparison), |group| table(comparison, &group));
     text += &leaderboard(comparison);
     let _ = write!(text, "\n{}\n\n## Runs\n\n| | |\n| --- | --- |\n", Markdown(prose::HOW_TO_READ));
     for (name, value) in &report.details {
         let _ = writeln!(text, "| {} | {} |", Markdown(name), Markdown(value));
     }
     text
+}
+
+/// Every difference in sentences and tables, for a page of another kind that compares besides.
+pub fn differences(comparison: &Comparison) -> String {
+    let said = each(&comparison.comparisons, |compared| sentences(comparison, compared));
+    said + &each(groups(comparison), |group| table(comparison, &group))
 }
 
 fn sentences(comparison: &Comparison, compared: &Compared) -> String {
@@ -31,7 +37,7 @@ fn sentences(comparison: &Comparison, compared: &Compared) -> String {
     format!("\n**{run}**: {sentence}\n\n{run}, {clear}\n\n{left}")
 }
 
-fn differences(comparison: &Comparison, group: &Group) -> String {
+fn table(comparison: &Comparison, group: &Group) -> String {
     let rows = each(&group.measures, |measure| {
         each(changes(comparison, measure), |(_, compared, change)| {
             let (by, ends) = prose::difference(measure, change);

@@ -9,8 +9,10 @@ mod prose;
 mod terminal;
 
 pub use html::html;
-pub use markdown::markdown;
-pub use prose::missed;
+pub(super) use html::within as html_within;
+pub use markdown::{differences, markdown};
+pub use prose::{missed, sentences};
+pub(super) use prose::{difference, figure, label};
 pub use terminal::terminal;
 
 use super::figure::Figure;
@@ -76,7 +78,7 @@ fn groups(comparison: &Comparison) -> Vec<Group<'_>> {
 }
 
 /// The measures that say what a run came to, of those that some run could be compared in.
-fn main_measures(comparison: &Comparison) -> Vec<&Measure> {
+pub(super) fn main_measures(comparison: &Comparison) -> Vec<&Measure> {
     let told = groups(comparison).into_iter().flat_map(|group| group.measures);
     told.filter(|measure| measure.rank == Rank::Main).collect()
 }

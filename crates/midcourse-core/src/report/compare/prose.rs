@@ -29,7 +29,7 @@ pub(super) fn own_unit(measure: &Measure) -> String {
 }
 
 /// A measure at the beginning of a sentence.
-pub(super) fn label(measure: &Measure) -> String {
+pub(in crate::report) fn label(measure: &Measure) -> String {
     match measure.name.as_str() {
         "false_corrections" => "False corrections".into(),
         "plain_refusal/harmful" => "Plain refusals of harmful prompts".into(),
@@ -48,7 +48,7 @@ pub(super) fn way(measure: &Measure) -> &'static str {
 }
 
 /// `12.4 %`, or a number of another unit.
-pub(super) fn figure(measure: &Measure, value: f64) -> String {
+pub(in crate::report) fn figure(measure: &Measure, value: f64) -> String {
     if measure.scale.is_share() {
         format!("{:.1} %", 100.0 * value + 0.0)
     } else {
@@ -78,7 +78,7 @@ fn decimals_of(measure: &Measure, change: &Change) -> usize {
 }
 
 /// `+41.2` and `[36.0, 46.1]`.
-pub(super) fn difference(measure: &Measure, change: &Change) -> (String, String) {
+pub(in crate::report) fn difference(measure: &Measure, change: &Change) -> (String, String) {
     let n_decimals = decimals_of(measure, change);
     let of = |x: f64| measure.told(x);
     (signed(of(change.difference.difference), n_decimals), ends(change.difference.ci.map(of), n_decimals))
@@ -134,6 +134,12 @@ pub(super) fn clear(compared: &Compared) -> String {
         (_, true) => format!("clear among {n} measures: none"),
         (_, false) => format!("clear among {n} measures: {}", said.join("; ")),
     }
+}
+
+/// What every run came to against the baseline: two sentences a run.
+pub fn sentences(comparison: &Comparison) -> Vec<String> {
+    let of = |compared: &Compared| [sentence(comparison, compared), clear(compared)];
+    comparison.comparisons.iter().flat_map(of).collect()
 }
 
 /// What could not be compared, a line for every reason.
@@ -195,11 +201,7 @@ mod tests {
     #[test]
     fn sentences_say_what_changed_and_what_would_have_been_seen() {
         let comparison = fixture::comparison();
-        let said: Vec<String> = comparison
-            .comparisons
-            .iter()
-            .flat_map(|compared| [sentence(&comparison, compared), clear(compared)])
-            .collect();
+        let said = sentences(&comparison);
         expect![[r#"
             Corr_mean +59.0 points [51.9, 69.1]; False corrections ±0.0 [−30.8, 30.8]: no change detected; Plain refusals of harmful prompts +59.0 [51.9, 69.1]; Plain refusals of harmless prompts ±0.0 [−30.8, 30.8]: no change detected; hellaswag +2.0 [−1.2, 5.8]: no change detected, would have seen 4.8; piqa ±0.0 [−1.8, 1.8]: no change detected; perplexity +0.42 [0.33, 0.51]: worse; over_refusal +6.7 [2.8, 12.6]: worse; jailbreak_artifacts −39.0 [−48.4, −29.2]
             clear among 11 measures: better: corr_mean, corr@10, corr@40, plain_refusal/harmful, jailbreak_artifacts; worse: perplexity, over_refusal

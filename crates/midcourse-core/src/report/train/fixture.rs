@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use super::{Change, Measured, Rate, TrainReport};
-use crate::metrics::{Difference, Scores};
+use super::TrainReport;
+use crate::compare::{self, Comparison};
+use crate::metrics::Scores;
 use crate::train::{EvalRecord, StepRecord};
 
 static STEPS: LazyLock<Vec<StepRecord>> = LazyLock::new(|| (1..=4).map(step).collect());
@@ -31,35 +32,29 @@ fn eval(step: usize) -> EvalRecord {
     }
 }
 
-pub(super) fn report(scores: &Scores) -> TrainReport<'_> {
-    let change = |rate, [before, after]: [f64; 2], ci| Change {
-        rate,
-        before,
-        after,
-        difference: Difference {
-            figures: [before, after],
-            difference: after - before,
-            ci,
-            p: 0.01,
-            detectable: None,
-            n_prompts: 40,
-        },
-    };
-    TrainReport {
-        model: "smollm2",
-        objective: "fork",
-        steps: &STEPS,
-        evals: &EVALS,
-        best: Some(4),
-        measured: Some(Measured {
-            before: scores,
-            after: scores,
-            changes: vec![
-                change(Rate::CorrMean, [0.124, 0.412], [0.21, 0.365]),
-                change(Rate::FalseCorrections, [0.01, 0.02], [-0.005, 0.03]),
-            ],
-        }),
-        warnings: &WARNINGS,
-        details: vec![("seed".into(), "0".into())],
+/// What a report is of.
+pub(super) struct Fixture {
+    scores: Scores,
+    comparison: Comparison,
+}
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        let comparison = compare::compare(&compare::fixture::runs()[..2], &[]).unwrap();
+        Self { scores: super::super::fixture::scores(), comparison }
+    }
+
+    pub(super) fn report(&self) -> TrainReport<'_> {
+        TrainReport {
+            model: "smollm2",
+            objective: "fork",
+            steps: &STEPS,
+            evals: &EVALS,
+            best: Some(4),
+            scores: Some([&self.scores; 2]),
+            comparison: Some(&self.comparison),
+            warnings: &WARNINGS,
+            details: vec![("seed".into(), "0".into())],
+        }
     }
 }

@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use super::super::each;
 use super::super::escape::Html;
+use super::super::compare::{self, main_measures};
 use super::super::figure::Figure;
 use super::super::page::{self, Page, card, counted};
 use super::super::plot::before_and_after;
 use super::plot::{Line, Scale, by_step};
-use super::{Change, Measured, TrainReport, prose};
+use super::{TrainReport, prose};
+use crate::compare::{Aspect, Comparison, Measure};
 use crate::train::{EvalRecord, StepRecord};
 
 /// The report as a page.
@@ -22,7 +24,7 @@ pub fn html(report: &TrainReport) -> String {
         how_to_read = Html(prose::HOW_TO_READ),
         headline = headline(report),
         warnings = each(report.warnings, |line| page::note(line)),
-        changes = report.measured.as_ref().map_or_else(String::new, changes),
+        changes = changes(report),
         steps = steps(report),
         kept = Html(&prose::kept(report)),
         held_out = held_out(report),
@@ -37,39 +39,39 @@ pub fn html(report: &TrainReport) -> String {
 }
 
 fn headline(report: &TrainReport) -> String {
-    let Some(measured) = &report.measured else {
+    let Some(comparison) = report.comparison else {
         let rows = prose::held_out(report);
         return each(rows, |(name, before, after)| {
             counted(name, &after, &format!("before training {}", Html(&before)))
         });
     };
-    each(&measured.changes, |change| {
-        let figure = Figure { rate: Some(change.after), ci: None };
-        let difference = prose::points(change.difference);
-        card(change.rate.name(), figure, &format!("{} before, {difference}", prose::percent(change.before)))
+    let is_headline = |measure: &&Measure| measure.aspect == Aspect::CourseCorrection;
+    each(main_measures(comparison).into_iter().filter(is_headline), |measure| headline_of(comparison, measure))
+}
+
+fn headline_of(comparison: &Comparison, measure: &Measure) -> String {
+    let change = comparison.comparisons.iter().find_map(|compared| compared.change(&measure.name));
+    change.map_or_else(String::new, |change| {
+        let [before, after] = change.difference.figures;
+        let (by, ends) = compare::difference(measure, change);
+        let figure = Figure { rate: Some(after), ci: None };
+        card(&compare::label(measure), figure, &format!("{} before, {by} {ends}", compare::figure(measure, before)))
     })
 }
 
-fn changes(measured: &Measured) -> String {
-    let rows = each(&measured.changes, |change: &Change| {
-        let Change { rate, before, after, difference } = change;
-        let seen = if difference.is_clear() { "" } else { ", no change detected" };
+fn changes(report: &TrainReport) -> String {
+    let Some(comparison) = report.comparison else { return String::new() };
+    let curves = report.scores.map_or_else(String::new, |[before, after]| {
         format!(
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td class=\"rate\">{}{seen}</td><td>{}</td></tr>\n",
-            rate.name(),
-            prose::percent(*before),
-            prose::percent(*after),
-            prose::points(*difference),
-            difference.n_prompts
+            "<figure>{}<figcaption>False turns are corrections of harmless answers. Bands are 95 % intervals over \
+             prompts.</figcaption></figure>\n",
+            before_and_after(before, after)
         )
     });
     format!(
-        "<section><h2>Before and after</h2><figure>{}<figcaption>False turns are corrections of harmless answers. Bands are 95 % intervals over prompts. The differences \
-         below are over the same prompts, so that they can be clear where bands overlap.</figcaption></figure>\n\
-         <div class=\"wide\"><table class=\"changes\"><thead><tr><th>rate</th><th>base</th><th>trained</th>\
-         <th class=\"rate\">difference, 95 % interval</th><th>prompts</th></tr></thead><tbody>\n{rows}</tbody></table></div>\n\
-         <p>The two evaluations are runs of their own, in <code>before</code> and <code>after</code>.</p></section>\n",
-        before_and_after(measured.before, measured.after)
+        "<section><h2>Before and after</h2>{curves}{}<p>{}</p></section>\n",
+        compare::html_within(comparison),
+        Html(prose::BEFORE_AND_AFTER)
     )
 }
 
@@ -128,17 +130,18 @@ fn held_out(report: &TrainReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::super::page::markup::{ELEMENTS, frame, tags};
-    use super::super::fixture;
+    use super::super::fixture::Fixture;
     use super::*;
 
     #[test]
     fn the_page_shows_what_changed_and_by_how_much() {
-        let scores = super::super::super::fixture::scores();
-        let page = html(&fixture::report(&scores));
+        let fixture = Fixture::new();
+        let page = html(&fixture.report());
         for shown in [
-            "+28.8 points [21.0, 36.5]",
-            "12.4 % before",
+            "7.0 % before, +59.0 [51.9, 69.1]",
+            "False corrections",
             "no change detected",
+            "<bdi>hellaswag</bdi>",
             "Corr@k, base",
             "step 4 is kept",
         ] {
@@ -149,8 +152,8 @@ mod tests {
 
     #[test]
     fn hostile_text_makes_no_markup() {
-        let scores = super::super::super::fixture::scores();
-        let mut report = fixture::report(&scores);
+        let fixture = Fixture::new();
+        let mut report = fixture.report();
         let tame = tags(&frame(&html(&report))).len();
         let hostile = "</script><img src=x onerror=alert(1)>".to_owned();
         report.model = &hostile;
@@ -167,8 +170,8 @@ mod tests {
 
     #[test]
     fn a_training_that_was_not_measured_shows_what_was_held_out() {
-        let scores = super::super::super::fixture::scores();
-        let report = TrainReport { measured: None, ..fixture::report(&scores) };
+        let fixture = Fixture::new();
+        let report = TrainReport { scores: None, comparison: None, ..fixture.report() };
         let page = html(&report);
         assert!(page.contains("before training 0.693") && !page.contains("Before and after"));
         let bare = html(&TrainReport { evals: &[], best: None, steps: &[], ..report });

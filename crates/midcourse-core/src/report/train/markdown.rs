@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use super::super::compare;
 use super::super::escape::Markdown;
-use super::{Change, TrainReport, prose};
+use super::{TrainReport, prose};
 
 /// The report as Markdown.
 pub fn markdown(report: &TrainReport) -> String {
@@ -12,19 +13,8 @@ pub fn markdown(report: &TrainReport) -> String {
     for warning in report.warnings {
         let _ = write!(text, "\n> {}\n", Markdown(warning));
     }
-    if let Some(measured) = &report.measured {
-        text += "\n## Before and after\n\n| rate | base | trained | difference, 95 % interval | prompts |\n\
-                 | --- | ---: | ---: | ---: | ---: |\n";
-        for Change { rate, before, after, difference } in &measured.changes {
-            let (before, after) = (prose::percent(*before), prose::percent(*after));
-            let points = prose::points(*difference);
-            let _ = writeln!(
-                text,
-                "| {} | {before} | {after} | {points} | {} |",
-                Markdown(rate.name()),
-                difference.n_prompts
-            );
-        }
+    if let Some(comparison) = report.comparison {
+        text += &format!("\n## Before and after\n{}\n{}\n", compare::differences(comparison), prose::BEFORE_AND_AFTER);
     }
     let held_out = prose::held_out(report);
     if !held_out.is_empty() {
@@ -41,24 +31,14 @@ pub fn markdown(report: &TrainReport) -> String {
     text
 }
 
-/// What changed, a sentence each.
-pub fn changes(changes: &[Change]) -> Vec<String> {
-    changes.iter().map(prose::change).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
+    use super::super::fixture::Fixture;
     use super::*;
 
     #[test]
-    fn every_change_is_a_row_and_a_sentence() {
-        let scores = super::super::super::fixture::scores();
-        let report = fixture::report(&scores);
-        let text = markdown(&report);
-        assert!(text.contains("| 12.4 % | 41.2 % | +28.8 points [21.0, 36.5] | 40 |"), "{text}");
-        let said = changes(&report.measured.unwrap().changes);
-        assert_eq!(said[0], "Corr_mean +28.8 points [21.0, 36.5] over 40 prompts");
-        assert!(said[1].ends_with("no change detected"), "{said:?}");
+    fn every_change_is_a_row() {
+        let text = markdown(&Fixture::new().report());
+        assert!(text.contains("| corr\\_mean | taught | 7.0 % | 66.0 % | +59.0 [51.9, 69.1] | better |"), "{text}");
     }
 }

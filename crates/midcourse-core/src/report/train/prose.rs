@@ -1,8 +1,6 @@
 //! What the pages of a training say in sentences.
 
-use super::super::figure::{ends, signed};
-use super::{Change, TrainReport};
-use crate::metrics::Difference;
+use super::TrainReport;
 
 /// What was done, in a sentence.
 pub(super) fn trained(report: &TrainReport) -> String {
@@ -27,17 +25,9 @@ pub(super) fn kept(report: &TrainReport) -> String {
     }
 }
 
-/// A change in a sentence.
-pub(super) fn change(change: &Change) -> String {
-    let Difference { n_prompts, .. } = change.difference;
-    let clear = if change.difference.is_clear() { "" } else { ": no change detected" };
-    format!("{} {} over {n_prompts} prompts{clear}", change.rate.name(), points(change.difference))
-}
-
-/// `+41.2 points [36.0, 46.1]`.
-pub(super) fn points(Difference { difference, ci, .. }: Difference) -> String {
-    format!("{} points {}", signed(100.0 * difference, 1), ends(ci.map(|end| 100.0 * end), 1))
-}
+pub(super) const BEFORE_AND_AFTER: &str = "Both models were asked the same, and prompts and items are drawn together with both \
+    of their runs, so that a difference can be clear where the figures’ own intervals overlap. What was measured lies in \
+    runs of their own: before and after, bench-before and bench-after.";
 
 /// `12.4 %`.
 pub(super) fn percent(share: f64) -> String {

@@ -45,7 +45,7 @@ fn a_training_by_trl_leaves_what_a_local_one_leaves() {
     let more = ["--engine", "trl", "--python", &python, "--processes", "2", "--eval-data", &data];
     let output = run(&fixture, "run", &more);
     assert!(
-        output.stdout.contains("Corr_mean: ") && output.stdout.contains("held-out loss: "),
+        output.stdout.contains("Corr_mean ") && output.stdout.contains("held-out loss: "),
         "{}",
         output.stdout
     );

@@ -1,6 +1,6 @@
 //! Trainings from their first step to their last, and what they leave.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{assert_same, fixture, json_of, records, run, train};
 use crate::fixtures;
@@ -92,7 +92,7 @@ fn before_and_after_are_measured_on_the_same_prompts() {
     let (data, benign) = (at("data.jsonl"), at("benign.jsonl"));
     let output = run(&fixture, "run", &["--eval-data", &data, "--benign", &benign, "--epochs", "1"]);
     assert!(
-        output.stdout.contains("Corr_mean: ") && output.stdout.contains("plain answers"),
+        output.stdout.contains("Corr_mean ") && output.stdout.contains("Plain refusals of harmless prompts"),
         "{}",
         output.stdout
     );
@@ -101,10 +101,36 @@ fn before_and_after_are_measured_on_the_same_prompts() {
         assert_eq!(scores["settings"]["prefix_lengths"][0], 0);
         assert!(scores["plain"]["n_judged"].as_u64().unwrap() > 0 && scores["benign"]["plain"].is_object());
     }
-    // What is done is not done again: the records are those of the first session.
-    std::fs::remove_file(fixture.path("run/after/trials.jsonl")).unwrap();
+    // What is done is not done again.
+    std::fs::remove_file(fixture.path("run/after/report.html")).unwrap();
     run(&fixture, "run", &["--resume"]);
-    assert!(!fixture.path("run/after/trials.jsonl").exists());
+    assert!(!fixture.path("run/after/report.html").exists());
+}
+
+#[test]
+fn benchmarks_stand_in_the_report_beside_course_correction() {
+    let fixture = fixture();
+    let at = |name: &str| fixture.path(name).display().to_string();
+    let rows = json!({"goal": "Tidy", "sol1": "with a broom", "sol2": "with a spoon", "label": 0});
+    std::fs::create_dir(fixture.path("rows")).unwrap();
+    fixture.write("rows/piqa.validation.jsonl", format!("{rows}\n").repeat(3));
+    let bench = ["--bench", "piqa,over_refusal,jailbreak_prefills", "--bench-data", &at("rows"), "--bench-limit", "2"];
+    let data = ["--eval-data", &at("data.jsonl"), "--benign", &at("benign.jsonl"), "--epochs", "1"];
+    let output = run(&fixture, "run", &[&bench[..], &data].concat());
+    for moment in ["bench-before", "bench-after"] {
+        let summary = json_of(&fixture, &format!("run/{moment}/summary.json"));
+        let tasks: Vec<&str> =
+            summary["tasks"].as_array().unwrap().iter().map(|task| task["task"].as_str().unwrap()).collect();
+        assert_eq!(tasks, ["piqa", "over_refusal", "jailbreak_prefills"]);
+    }
+    assert!(output.stdout.contains("piqa ") && output.stdout.contains("clear among"), "{}", output.stdout);
+    for page in ["run/report.html", "run/report.md", "run/adapter/README.md"] {
+        let text = fixture.read(page);
+        assert!(text.contains("piqa") && text.contains("prefills"), "{page}");
+    }
+    std::fs::remove_file(fixture.path("run/bench-after/report.html")).unwrap();
+    run(&fixture, "run", &["--resume"]);
+    assert!(!fixture.path("run/bench-after/report.html").exists());
 }
 
 #[test]
