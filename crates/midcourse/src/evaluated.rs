@@ -23,13 +23,8 @@ pub(crate) struct Evaluated {
 }
 
 impl Evaluated {
-    /// As the run's own judge sees it.
-    pub(crate) fn read(run: &Path) -> Result<Self> {
-        Self::judged(run, run)
-    }
-
-    /// As the judge sees it whose files lie in `judged`.
-    pub(crate) fn judged(run: &Path, judged: &Path) -> Result<Self> {
+    /// As the judge sees it whose files lie in `judged`: the run's own in the run.
+    pub(crate) fn read(run: &Path, judged: &Path) -> Result<Self> {
         let files = [(run, run_dir::SAMPLES), (run, run_dir::TRIALS), (judged, run_dir::JUDGEMENTS)];
         if let Some((dir, name)) = files.into_iter().find(|(dir, name)| !dir.join(name).is_file()) {
             return Err(Failure::Input {

@@ -10,8 +10,9 @@ use super::{Peers, output_of};
 const EXAMPLE: &str = "perf_train";
 const RANKINGS: &str = "data/sandbox/rankings.jsonl";
 const N_RANKINGS: &str = "16";
-/// The rankings that TRL is timed on, by their lines: a harmful and a harmless one. A step of it takes long.
-const PEER_RANKINGS: [&str; 2] = ["0", "1"];
+/// The rankings that TRL is timed on, by their lines, the first ones of all: a harmful and a harmless one. A step of it
+/// takes long.
+const PEER_RANKINGS: [usize; 2] = [0, 1];
 
 /// One run of `perf_train`, the whole work.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +24,7 @@ struct OurRun {
     n_pairs: f64,
     utilisation: f64,
     peak_rss_mb: f64,
-    /// Distinct tokens of every tree, and its seconds without the reference.
+    /// Distinct tokens of every tree, and its seconds.
     trees: Vec<(f64, f64)>,
 }
 
@@ -65,10 +66,10 @@ fn time_ours(model: &Path) -> Result<OurRun, String> {
     OurRun::read(&output_of(cargo.arg(model).args([RANKINGS, N_RANKINGS]))?)
 }
 
-fn time_trl(model: &Path, ranking: &str, checkpointing: &str) -> Result<PeerRun, String> {
+fn time_trl(model: &Path, ranking: usize, checkpointing: &str) -> Result<PeerRun, String> {
     let mut script = Command::new(crate::python::references()?);
     script.arg(crate::root().join("perf/peers/trl_dpo.py")).arg("--model").arg(model);
-    script.args(["--data", RANKINGS, "--ranking", ranking, "--checkpointing", checkpointing]);
+    script.args(["--data", RANKINGS, "--ranking", &ranking.to_string(), "--checkpointing", checkpointing]);
     let printed = output_of(script.env("HF_HUB_OFFLINE", "1").env("TQDM_DISABLE", "1"))?;
     let run =
         PeerRun { secs: number(&printed, "secs_per_ranking")?, cpu_share: number(&printed, "cpu_share")? };
@@ -116,12 +117,13 @@ impl Figures {
         self.ours.iter().map(|run| run.peak_rss_mb).fold(0.0, f64::max)
     }
 
-    /// TRL's seconds a ranking, without or with checkpointing, and how many times ours that is; `None` when it was not
-    /// timed.
+    /// TRL's seconds a ranking, without or with checkpointing, and how many times ours of the same rankings that is;
+    /// `None` when it was not timed.
     fn trl(&self, checkpointing: usize) -> Option<(f64, f64)> {
         let runs = &self.peer[checkpointing];
-        let secs = runs.iter().map(|run| run.secs).sum::<f64>() / runs.len() as f64;
-        (!runs.is_empty()).then(|| (secs, secs / self.mean(|run| run.secs_per_ranking)))
+        let secs = runs.iter().map(|run| run.secs).sum::<f64>();
+        let ours = self.mean(|run| run.trees.iter().take(runs.len()).map(|(_, secs)| secs).sum());
+        (!runs.is_empty()).then(|| (secs / runs.len() as f64, secs / ours))
     }
 
     pub(super) fn json(&self) -> String {
@@ -159,10 +161,10 @@ impl Figures {
         row("peak memory", format!("{:.0} MB", self.peak_rss_mb()));
         for (at, name) in [(0, "TRL"), (1, "TRL, checkpointing")] {
             if let Some((secs, speedup)) = self.trl(at) {
-                row(name, format!("{secs:.1} seconds a ranking, {speedup:.1} times ours"));
+                row(name, format!("{secs:.1} seconds a ranking, {speedup:.1} times ours of the same ones"));
             }
         }
-        row("seconds by tokens", "of a tree, without the reference".into());
+        row("seconds by tokens", "of a tree".into());
         for (n_tokens, secs) in self.by_size() {
             let bar = "█".repeat((40.0 * secs / self.longest()).round() as usize);
             row("", format!("{n_tokens:>5} {secs:>7.2} {bar} {:.1} ms a token", 1000.0 * secs / n_tokens));
@@ -189,10 +191,10 @@ mod tests {
     use super::*;
 
     const OURS: &str = r#"{"secs_per_ranking":2.0,"reference_secs_per_ranking":0.5,"n_tokens_distinct":900,
-        "n_tokens_pairs":9000,"utilisation":0.6,"peak_rss_mb":1400.5,"trees":[[500,3.0],[400,1.0]]}"#;
+        "n_tokens_pairs":9000,"utilisation":0.6,"peak_rss_mb":1400.5,"trees":[[500,3.0],[400,1.0],[300,1.0]]}"#;
 
     #[test]
-    fn trl_is_compared_by_the_ranking() {
+    fn trl_is_compared_by_the_same_rankings() {
         let run = OurRun::read(OURS).unwrap();
         let peer = |secs| vec![PeerRun { secs, cpu_share: 0.95 }; 2];
         let figures = Figures { ours: vec![run.clone(), run], peer: [peer(30.0), peer(50.0)] };
@@ -202,7 +204,7 @@ mod tests {
             r#""trl-checkpointing":{"secs_per_ranking":50.00,"speedup":25.00}}}"#,
         );
         assert_eq!(figures.json(), expected);
-        assert_eq!(figures.by_size(), [(400.0, 1.0), (500.0, 3.0)]);
+        assert_eq!(figures.by_size(), [(300.0, 1.0), (400.0, 1.0), (500.0, 3.0)]);
         assert!(figures.table().contains("500    3.00 ████"), "{}", figures.table());
     }
 

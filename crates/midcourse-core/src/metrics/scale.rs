@@ -17,7 +17,6 @@ pub enum Scale {
 
 impl Scale {
     /// Whether figures are shares, and their differences told in points.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     pub fn is_share(&self) -> bool {
         *self == Self::Share
     }

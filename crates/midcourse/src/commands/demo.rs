@@ -41,16 +41,15 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8> {
     }
     let data = write_data(&out.join("data"), usize::MAX)?;
     let tasks = tasks()?;
-    let settings = |few: &[&str], limit| [&["--bench", tasks.as_str(), "--bench-limit", limit][..], few].concat();
     let [limit, limit_of_full] = LIMITS;
-    let whole = settings(&[], limit_of_full);
+    let whole = settings((&tasks, limit_of_full), &[]);
     let (taken, settings) = if args.full {
         (data.clone(), whole.clone())
     } else {
         let left_out =
             DATA.iter().map(|(name, text, n)| format!("{n} of {} rows of {name}", text.lines().count()));
         say(&format!("the demo takes {}; --full takes all", left_out.collect::<Vec<_>>().join(", ")));
-        (write_data(&out.join("data/part"), 0)?, settings(&FEW, limit))
+        (write_data(&out.join("data/part"), 0)?, settings((&tasks, limit), &FEW))
     };
     for stage in stages((&args.model, &out), &taken, &settings) {
         if let Some(code) = perform(&stage)? {
@@ -80,6 +79,11 @@ fn tasks() -> Result<String> {
         return Ok(SAFETY.into());
     }
     Ok(format!("{GENERAL},{SAFETY}"))
+}
+
+/// Options of the training beside its data.
+fn settings<'a>((tasks, limit): (&'a str, &'a str), few: &[&'a str]) -> Vec<&'a str> {
+    [&["--bench", tasks, "--bench-limit", limit], few].concat()
 }
 
 /// Writes the sandbox's files, whole with `at_least` rows, else as many rows as a demo takes.

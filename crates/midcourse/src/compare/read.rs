@@ -50,7 +50,7 @@ fn judged(dir: &Path) -> Result<Recorded> {
 }
 
 fn evaluation(run: &Path, judged: &Path, judge: Option<JudgeIdentity>) -> Result<Vec<Measured>> {
-    let Evaluated { scores, harmful, benign } = Evaluated::judged(run, judged)?;
+    let Evaluated { scores, harmful, benign } = Evaluated::read(run, judged)?;
     let own = || -> Result<Option<JudgeIdentity>> { Ok(read_manifest(run)?.and_then(|m| m.judge_identity)) };
     let judge = judge.map_or_else(own, |judge| Ok(Some(judge)))?;
     let judge = judge.map_or_else(|| scores.judge.clone(), |judge| judge.summary());

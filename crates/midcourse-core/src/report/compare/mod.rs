@@ -11,8 +11,8 @@ mod terminal;
 pub use html::html;
 pub(super) use html::within as html_within;
 pub use markdown::{differences, markdown};
-pub use prose::{missed, sentences};
 pub(super) use prose::{difference, figure, label};
+pub use prose::{missed, sentences};
 pub use terminal::terminal;
 
 use super::figure::Figure;

@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
+use super::super::compare::{self, main_measures};
 use super::super::each;
 use super::super::escape::Html;
-use super::super::compare::{self, main_measures};
 use super::super::figure::Figure;
 use super::super::page::{self, Page, card, counted};
 use super::super::plot::before_and_after;
@@ -46,7 +46,9 @@ fn headline(report: &TrainReport) -> String {
         });
     };
     let is_headline = |measure: &&Measure| measure.aspect == Aspect::CourseCorrection;
-    each(main_measures(comparison).into_iter().filter(is_headline), |measure| headline_of(comparison, measure))
+    each(main_measures(comparison).into_iter().filter(is_headline), |measure| {
+        headline_of(comparison, measure)
+    })
 }
 
 fn headline_of(comparison: &Comparison, measure: &Measure) -> String {
@@ -55,7 +57,11 @@ fn headline_of(comparison: &Comparison, measure: &Measure) -> String {
         let [before, after] = change.difference.figures;
         let (by, ends) = compare::difference(measure, change);
         let figure = Figure { rate: Some(after), ci: None };
-        card(&compare::label(measure), figure, &format!("{} before, {by} {ends}", compare::figure(measure, before)))
+        card(
+            &compare::label(measure),
+            figure,
+            &format!("{} before, {by} {ends}", compare::figure(measure, before)),
+        )
     })
 }
 

@@ -14,7 +14,8 @@ pub fn markdown(report: &TrainReport) -> String {
         let _ = write!(text, "\n> {}\n", Markdown(warning));
     }
     if let Some(comparison) = report.comparison {
-        text += &format!("\n## Before and after\n{}\n{}\n", compare::differences(comparison), prose::BEFORE_AND_AFTER);
+        let differences = compare::differences(comparison);
+        let _ = write!(text, "\n## Before and after\n{differences}\n{}\n", prose::BEFORE_AND_AFTER);
     }
     let held_out = prose::held_out(report);
     if !held_out.is_empty() {
@@ -39,6 +40,9 @@ mod tests {
     #[test]
     fn every_change_is_a_row() {
         let text = markdown(&Fixture::new().report());
-        assert!(text.contains("| corr\\_mean | taught | 7.0 % | 66.0 % | +59.0 [51.9, 69.1] | better |"), "{text}");
+        assert!(
+            text.contains("| corr\\_mean | taught | 7.0 % | 66.0 % | +59.0 [51.9, 69.1] | better |"),
+            "{text}"
+        );
     }
 }

@@ -114,7 +114,14 @@ fn benchmarks_stand_in_the_report_beside_course_correction() {
     let rows = json!({"goal": "Tidy", "sol1": "with a broom", "sol2": "with a spoon", "label": 0});
     std::fs::create_dir(fixture.path("rows")).unwrap();
     fixture.write("rows/piqa.validation.jsonl", format!("{rows}\n").repeat(3));
-    let bench = ["--bench", "piqa,over_refusal,jailbreak_prefills", "--bench-data", &at("rows"), "--bench-limit", "2"];
+    let bench = [
+        "--bench",
+        "piqa,over_refusal,jailbreak_prefills",
+        "--bench-data",
+        &at("rows"),
+        "--bench-limit",
+        "2",
+    ];
     let data = ["--eval-data", &at("data.jsonl"), "--benign", &at("benign.jsonl"), "--epochs", "1"];
     let output = run(&fixture, "run", &[&bench[..], &data].concat());
     for moment in ["bench-before", "bench-after"] {
