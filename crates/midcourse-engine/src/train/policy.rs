@@ -13,7 +13,7 @@ use crate::Result;
 use crate::model::ModelConfig;
 
 /// Bytes of activations above which a pass forms them again, layer by layer, instead of keeping them.
-const KEPT_BYTES: usize = 1 << 30;
+const KEPT_BYTES: usize = 3 << 29;
 
 /// Whether a pass keeps what its gradient needs, or keeps the input of every layer and forms the rest again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

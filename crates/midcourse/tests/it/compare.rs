@@ -87,7 +87,7 @@ fn evaluations_and_benchmarks_of_two_models_are_compared_in_one_command() {
         "  corr_mean ",
         "  plain_refusal/benign ",
         "  piqa ",
-        "piqa ±0.0 [−5.9, 5.9]: no change detected",
+        "piqa ±0.0 [−6.0, 6.0]: no change detected",
         "clear among 8 measures: better: corr_mean",
         "gate met: taught: corr_mean>=+10",
     ] {
@@ -107,14 +107,13 @@ fn evaluations_and_benchmarks_of_two_models_are_compared_in_one_command() {
 #[test]
 fn a_gate_that_is_missed_ends_with_1_and_its_sentence() {
     let fixture = fixture();
-    let output = compare(&fixture, &[&BOTH[..], &["--gate", "hellaswag>=-1", "--out", "@/out"]].concat());
-    assert_eq!(output.code, 1, "{}", output.stderr);
-    assert!(
-        output.stderr.contains("gate missed: taught: hellaswag>=-1 (found −3.33 points)"),
-        "{}",
-        output.stderr
-    );
-    assert!(fixture.path("json/compare.html").is_file());
+    let sentence = "gate missed: taught: hellaswag>=-1 (found −3.33 points)";
+    let gate = ["--gate", "hellaswag>=-1", "--out"];
+    let tables = compare(&fixture, &[&BOTH[..], &gate, &["@/tables"]].concat());
+    assert_eq!((tables.code, tables.stdout.contains(sentence)), (1, true), "{}", tables.stdout);
+    let json = compare(&fixture, &[&BOTH[..], &gate, &["@/json", "--json"]].concat());
+    assert_eq!((json.code, json.stderr.contains(sentence)), (1, true), "{}", json.stderr);
+    assert!(["tables", "json"].iter().all(|out| fixture.path(out).join("compare.html").is_file()));
     let output = compare(
         &fixture,
         &["@/base", "@/taught", "--gate", "low(corr_mean)>0", "--gate", "false_corrections<=5"],
@@ -207,7 +206,7 @@ fn pages_go_to_a_new_directory_and_runs_stay_as_they_are() {
 #[test]
 fn hostile_names_neither_control_the_terminal_nor_break_the_page() {
     let fixture = fixture();
-    let hostile = "<img src=x onerror=alert(1)>\u{1b}[31m\u{202e}";
+    let hostile = "<img src onerror>\u{1b}[31m\u{202e}";
     let args = [format!("{hostile}=@/base"), "@/taught".into(), "--out".into(), "@/out".into()];
     let output = compare(&fixture, &args.each_ref().map(String::as_str)).done();
     assert!(!output.stdout.contains('\u{1b}') && !output.stdout.contains('\u{202e}'));

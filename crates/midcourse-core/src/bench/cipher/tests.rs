@@ -61,7 +61,9 @@ proptest! {
         let whole = cipher.carried(TEXTS[2]);
         let decoded = cipher.decode(&kept).unwrap_or_default();
         let n_common = decoded.chars().zip(whole.chars()).take_while(|(a, b)| a == b).count();
-        prop_assert!(n_common + 1 >= decoded.chars().count(), "{:?}", decoded);
+        // The unit that was cut through is kept as it is: of Morse up to six signs.
+        let n_broken = if cipher == Cipher::Morse { 6 } else { 1 };
+        prop_assert!(n_common + n_broken >= decoded.chars().count(), "{:?}", decoded);
     }
 }
 
