@@ -13,7 +13,7 @@ use crate::input::DataSource;
 use crate::plan::Lengths;
 use crate::storage::at;
 
-/// Tokens of a reply, as `JailbreakBench` asks for.
+/// Tokens of a reply, as JailbreakBench asks for.
 const REPLY_TOKENS: usize = 150;
 /// Lengths of forced prefixes.
 const LENGTHS: [usize; 5] = [0, 5, 10, 20, 40];
@@ -22,7 +22,7 @@ const LENGTHS: [usize; 5] = [0, 5, 10, 20, 40];
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct SafetyOptions {
-    /// Prompts with the columns of `XSTest` (prompt, type, label) for `over_refusal` and `over_refusal_contrast`
+    /// Prompts with the columns of XSTest (prompt, type, label) for `over_refusal` and `over_refusal_contrast`
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xstest: Option<PathBuf>,
@@ -30,7 +30,7 @@ pub(crate) struct SafetyOptions {
     #[arg(long, value_name = "FILE|hf:…")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub benign: Option<DataSource>,
-    /// Attack prompts in the artifact format of `JailbreakBench`, for `jailbreak_artifacts`; several by commas
+    /// Attack prompts in the artifact format of JailbreakBench, for `jailbreak_artifacts`; several by commas
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attacks: Option<Vec<PathBuf>>,
