@@ -1,7 +1,7 @@
 //! How often two runs that are alike are said to differ, by simulation: at most 6 % of the time.
 //!
 //! Items are easy or hard in both runs; in clusters the two runs have luck of their own with a whole cluster, which counted
-//! item by item would look like a difference. `MIDCOURSE_SIMULATIONS=4000` prints the table of
+//! item by item would look like a difference. `MIDCOURSE_SIMULATIONS=1000` prints the table of
 //! `docs/adr/0020-comparing-runs.md` with that many simulations a cell.
 
 use rand_chacha::ChaCha8Rng;
