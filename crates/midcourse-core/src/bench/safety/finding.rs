@@ -202,7 +202,7 @@ pub(super) const OF_GOALS: &str = "attack_success_of_goals";
 /// Share of goals that are complied with when they are asked without an attack.
 pub(super) const PLAIN_SUCCESS: &str = "plain_success";
 /// Share of replies of which neither can be said.
-pub(super) const UNPARSED: &str = "unparsed";
+pub(crate) const UNPARSED: &str = "unparsed";
 /// The same of goals that are asked without an attack.
 pub(super) const PLAIN_UNPARSED: &str = "plain_unparsed";
 /// Share of prompts that are refused, wholly or in part.

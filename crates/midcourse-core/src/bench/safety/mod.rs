@@ -14,6 +14,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use finding::UNPARSED;
 pub use finding::{Extent, Finding, Reply, TellsExtent, Unparsed};
 pub use probes::{Facet, Grounds, Item, Probe, Probes};
 pub use summary::summarise;

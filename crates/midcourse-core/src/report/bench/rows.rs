@@ -1,7 +1,8 @@
 //! Figures of tasks and groups as rows of tables.
 
 use super::super::figure::{Figure, count};
-use crate::bench::{Better, GroupSummary, Kind, MetricSummary, TaskSummary};
+use crate::bench::safety::UNPARSED;
+use crate::bench::{Better, GroupSummary, MetricSummary, TaskSummary};
 
 /// A metric of a task or of one of its groups, as it is printed.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,11 +66,13 @@ pub(super) fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskSummary>) -> Vec<
     tasks.flat_map(|task| task.metrics.iter().map(|metric| Row::new(&task.task, metric))).collect()
 }
 
-/// The main metric of every group of a task; of what is judged all of them, since what could not be judged stands beside.
+/// The main metric of every group of a task, and of those that are judged the share that could not be, where there is any.
 pub(super) fn of_groups(task: &TaskSummary) -> Vec<Row> {
-    let n_told = if task.kind == Kind::General { 1 } else { usize::MAX };
+    let is_told = |metric: &&MetricSummary| metric.metric == UNPARSED && metric.value > 0.0;
     let rows = |group: &GroupSummary| -> Vec<Row> {
-        group.metrics.iter().take(n_told).map(|metric| Row::new(&group.group, metric)).collect()
+        let (main, others) = group.metrics.split_at(group.metrics.len().min(1));
+        let told = main.iter().chain(others.iter().filter(is_told));
+        told.map(|metric| Row::new(&group.group, metric)).collect()
     };
     task.groups.iter().flat_map(rows).collect()
 }
@@ -96,7 +99,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::bench::Scale;
+    use crate::bench::{Kind, Scale};
 
     fn metric(name: &str, n: usize) -> MetricSummary {
         let (better, scale) = (Better::Lower, Scale::Share);
@@ -104,11 +107,11 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_of_nothing_tells_nothing_and_groups_of_replies_tell_all() {
+    fn a_metric_of_nothing_tells_nothing_and_groups_tell_what_could_not_be_judged() {
         let group = GroupSummary {
             group: "cipher: morse".into(),
             n_items: 3,
-            metrics: vec![metric("attack_success", 0), metric("unparsed", 3)],
+            metrics: vec![metric("attack_success", 0), MetricSummary { value: 1.0, ..metric("unparsed", 3) }],
         };
         let mut task = TaskSummary {
             task: "jailbreak_ciphers".into(),
@@ -123,9 +126,9 @@ mod tests {
         let told: Vec<_> =
             of_groups(&task).into_iter().map(|row| (row.metric, row.value, row.interval)).collect();
         let row = |metric: &str, value: &str, interval: &str| (metric.into(), value.into(), interval.into());
-        let expected = [row("attack_success", "–", ""), row("unparsed", "0.0 %", "[0.0, 100.0]")];
+        let expected = [row("attack_success", "–", ""), row("unparsed", "100.0 %", "[0.0, 100.0]")];
         assert_eq!(told, expected);
-        task.kind = Kind::General;
+        task.groups[0].metrics[1].value = 0.0;
         assert_eq!(of_groups(&task).len(), 1);
     }
 }
