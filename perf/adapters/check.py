@@ -74,7 +74,11 @@ def by_transformers(path, ids, adapter=None):
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager")
+    path = Path(path)
+    where = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (path, {})
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        where[0], dtype=torch.float32, attn_implementation="eager", **where[1]
+    )
     if adapter:
         from peft import PeftModel
 
